@@ -15,8 +15,16 @@
 )]
 
 pub mod cipher;
+pub mod data_channel;
 pub mod error;
+pub mod escape;
+pub mod handshake;
 pub mod message;
 pub mod payload;
+mod receiver;
 pub mod rtt;
+mod sender;
 pub mod version;
+
+pub use data_channel::{Config, DataChannel, Event, Stats, Transmit};
+pub use handshake::SessionType;

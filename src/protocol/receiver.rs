@@ -1,0 +1,111 @@
+//! The receiving half: the expected number, what came too early, and what to acknowledge.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::message::{AgentMessage, PayloadType};
+
+/// How far ahead of the expected number a message is held. Agents never have more in flight.
+const HOLD_MESSAGES: i64 = 10_000;
+/// How much is held in all, in bytes.
+const HOLD_BYTES: usize = 32 * 1024 * 1024;
+/// How many acknowledgements are remembered for a new connection.
+const REMEMBERED: usize = 2048;
+/// How old an acknowledgement may be that a lost connection took with it.
+const REMEMBERED_FOR: Duration = Duration::from_secs(120);
+
+/// What one stream message carried.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Received {
+    /// What it is.
+    pub payload_type: PayloadType,
+    /// As on the wire.
+    pub payload: Bytes,
+}
+
+/// What became of a stream message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipt {
+    /// New: acknowledge. Take what can be taken with [`Receiver::next`].
+    Accepted,
+    /// Had before: acknowledge again. The first acknowledgement may be lost, and the agent sends
+    /// its oldest unacknowledged message for ever, and nothing else, until one arrives.
+    Duplicate,
+    /// Impossible, or too far ahead: no acknowledgement.
+    Refused,
+}
+
+/// Stream messages on their way from the peer, put into order.
+#[derive(Debug, Default)]
+pub struct Receiver {
+    expected: i64,
+    held: BTreeMap<i64, Received>,
+    held_bytes: usize,
+    acknowledged: VecDeque<(Instant, i64, Uuid)>,
+}
+
+impl Receiver {
+    /// The number of the next message in order.
+    pub fn expected(&self) -> i64 {
+        self.expected
+    }
+
+    /// Whether messages wait behind a gap.
+    pub fn has_gap(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Takes one message. Encoding of the stream's order is by number only.
+    pub fn receive(&mut self, message: &AgentMessage, now: Instant) -> Receipt {
+        let number = message.sequence_number;
+        if number < 0 {
+            return Receipt::Refused;
+        }
+        if number < self.expected || self.held.contains_key(&number) {
+            self.remember(now, number, message.message_id);
+            return Receipt::Duplicate;
+        }
+        let length = message.payload.len();
+        let ahead = number - self.expected;
+        if ahead > 0 && (ahead > HOLD_MESSAGES || self.held_bytes + length > HOLD_BYTES) {
+            return Receipt::Refused;
+        }
+        self.held_bytes += length;
+        self.held.insert(
+            number,
+            Received {
+                payload_type: message.payload_type,
+                payload: message.payload.clone(),
+            },
+        );
+        self.remember(now, number, message.message_id);
+        Receipt::Accepted
+    }
+
+    /// The next message in order, if it is there.
+    pub fn next(&mut self) -> Option<Received> {
+        let received = self.held.remove(&self.expected)?;
+        self.held_bytes -= received.payload.len();
+        self.expected += 1;
+        Some(received)
+    }
+
+    /// The acknowledgements that a connection lost at `now` may not have carried through, oldest
+    /// first: number and message id. Agents ask for them one by one, ten a second.
+    pub fn recently_acknowledged(&self, now: Instant) -> impl Iterator<Item = (i64, Uuid)> + '_ {
+        self.acknowledged
+            .iter()
+            .filter(move |(at, ..)| now.saturating_duration_since(*at) < REMEMBERED_FOR)
+            .map(|(_, number, id)| (*number, *id))
+    }
+
+    fn remember(&mut self, now: Instant, number: i64, id: Uuid) {
+        if self.acknowledged.len() == REMEMBERED {
+            self.acknowledged.pop_front();
+        }
+        self.acknowledged.push_back((now, number, id));
+    }
+}
