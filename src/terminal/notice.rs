@@ -1,0 +1,88 @@
+//! One-line notices to the user on standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::os;
+
+/// Whether output to terminals may be styled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ColorChoice {
+    /// On terminals that can, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always, even to files.
+    Always,
+    /// Never.
+    Never,
+}
+
+static COLOR: AtomicU8 = AtomicU8::new(ColorChoice::Auto as u8);
+
+/// Sets the choice for the whole process.
+pub fn set_color(choice: ColorChoice) {
+    COLOR.store(choice as u8, Ordering::Relaxed);
+}
+
+/// Whether text on standard error may be styled.
+pub fn color_allowed() -> bool {
+    const ALWAYS: u8 = ColorChoice::Always as u8;
+    const NEVER: u8 = ColorChoice::Never as u8;
+    match COLOR.load(Ordering::Relaxed) {
+        ALWAYS => true,
+        NEVER => false,
+        _ => {
+            let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
+            io::stderr().is_terminal()
+                && unset("NO_COLOR")
+                && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+                && os::styles_work()
+        }
+    }
+}
+
+/// Writes `ssmx: TEXT` as a line of its own on standard error, dim if that may be.
+///
+/// In raw mode the line starts below the one that the cursor is in, since there may be
+/// a prompt in that. Control characters in the text are replaced. Should standard error
+/// not take the line, it is lost.
+pub fn notice(text: &str) {
+    let raw = io::stderr().is_terminal() && os::is_raw();
+    let line = line(text, raw, color_allowed());
+    // There is nobody left to tell of a failure.
+    drop(io::stderr().write_all(line.as_bytes()));
+}
+
+fn line(text: &str, raw: bool, dim: bool) -> String {
+    let text: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let (before, after) = if raw { ("\r\n", "\r\n") } else { ("", "\n") };
+    let (on, off) = if dim {
+        ("\x1b[2m", "\x1b[22m")
+    } else {
+        ("", "")
+    };
+    format!("{before}{on}ssmx: {text}{off}{after}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+
+    #[test]
+    fn a_notice_is_one_line() {
+        assert_eq!(line("resumed", false, false), "ssmx: resumed\n");
+        assert_eq!(line("a\r\nb\x1b[2J", false, false), "ssmx: a  b [2J\n");
+    }
+
+    #[test]
+    fn in_raw_mode_a_notice_returns_the_cursor_itself() {
+        assert_eq!(
+            line("resumed", true, true),
+            "\r\n\x1b[2mssmx: resumed\x1b[22m\r\n"
+        );
+    }
+}

@@ -1,0 +1,38 @@
+//! Terminals, descriptors and signals of Unix systems.
+
+mod io;
+mod modes;
+mod signals;
+
+use std::os::fd::BorrowedFd;
+
+use rustix::termios;
+
+use super::Size;
+
+pub(super) use io::{Sink, Source, Waker};
+pub use modes::RawMode;
+pub(super) use modes::{is_raw, restore, restore_if_unlocked, resume, suspend};
+pub use signals::Signals;
+
+pub(super) fn size() -> Option<Size> {
+    [
+        rustix::stdio::stdout(),
+        rustix::stdio::stdin(),
+        rustix::stdio::stderr(),
+    ]
+    .into_iter()
+    .find_map(size_of)
+}
+
+pub(super) fn size_of(fd: BorrowedFd<'_>) -> Option<Size> {
+    let size = termios::tcgetwinsize(fd).ok()?;
+    (size.ws_col != 0 && size.ws_row != 0).then_some(Size {
+        cols: size.ws_col,
+        rows: size.ws_row,
+    })
+}
+
+pub(super) fn styles_work() -> bool {
+    true
+}
