@@ -1,5 +1,7 @@
 //! The escape keys of a shell: `~` as the first character of a line, then a command.
 
+use bytes::Bytes;
+
 /// What typed bytes amount to, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Typed {
@@ -82,6 +84,16 @@ impl EscapeParser {
     pub fn finish(&mut self) -> Option<Typed> {
         let escape = self.escape?;
         std::mem::take(&mut self.held).then(|| Typed::Input(vec![escape]))
+    }
+}
+
+/// What typed bytes are sent as. A line feed alone is a typed Enter, which agents on Windows
+/// want as a carriage return; longer pieces, such as pasted text, stay as they are. Never for
+/// data of port sessions.
+pub fn typed_payload(typed: Vec<u8>) -> Bytes {
+    match typed.as_slice() {
+        b"\n" => Bytes::from_static(b"\r"),
+        _ => typed.into(),
     }
 }
 

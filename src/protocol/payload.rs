@@ -347,7 +347,8 @@ pub fn find<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
 }
 
 fn object(payload: &[u8]) -> Result<Map<String, Value>, PayloadError> {
-    match serde_json::from_slice(payload) {
+    // Peers written in Go take invalid UTF-8 in strings.
+    match serde_json::from_str(&String::from_utf8_lossy(payload)) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(Value::Null) => Ok(Map::new()),
         _ => Err(PayloadError::NotAnObject),

@@ -1,0 +1,188 @@
+//! The tokio side of one data channel: [`Channel`] is the handle, a task drives the socket.
+//!
+//! Both directions are bounded: [`Channel::send`] waits while the agent lags, and the socket is
+//! not read while [`Channel::next`] is not called for long. Acknowledgements, resends, pings and
+//! reconnects go on meanwhile.
+
+mod driver;
+mod reconnect;
+pub mod websocket;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::aws::{Aws, SessionGrant};
+use crate::protocol::SessionType;
+use crate::protocol::error::SessionError;
+use crate::protocol::payload::{Flag, Size};
+use crate::protocol::version::AgentFeatures;
+
+pub use reconnect::ReconnectError;
+pub use websocket::ConnectError;
+
+/// How a channel is to behave.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Silence after which a ping is sent; `None` for never. Half of it (15 s at most) is the
+    /// time that the gateway has to answer.
+    pub keepalive: Option<Duration>,
+    /// How long the agent may take until the session is in force.
+    pub answer_timeout: Duration,
+    /// The most payload bytes per data message.
+    pub max_payload: usize,
+    /// Why data keys cannot be had, if so.
+    pub no_data_keys: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            keepalive: Some(Duration::from_secs(30)),
+            answer_timeout: Duration::from_secs(60),
+            max_payload: 1024,
+            no_data_keys: None,
+        }
+    }
+}
+
+/// What happened on a channel.
+#[derive(Debug)]
+pub enum Event {
+    /// The first connection is up; the agent may still be silent.
+    Connected,
+    /// The session is in force.
+    Started(SessionType, AgentFeatures),
+    /// A text of the service for the user.
+    CustomerMessage(String),
+    /// Bytes of the session.
+    Output(Bytes),
+    /// Bytes of a command's standard error.
+    Stderr(Bytes),
+    /// A command's exit status, and the text that told it.
+    ExitCode(Option<i32>, Bytes),
+    /// A flag of the agent.
+    Flag(Flag),
+    /// The connection is lost and being replaced.
+    Lost(String),
+    /// Replacing it is hindered, for this reason; it goes on.
+    Hindered(String),
+    /// The connection is replaced.
+    Resumed,
+    /// The last event.
+    End(End),
+}
+
+/// How a channel ended.
+#[derive(Debug)]
+pub enum End {
+    /// By `channel_closed`; the reason is empty after a normal end.
+    Closed(String),
+    /// The service says that the session is over: it answered ResumeSession without a token.
+    TimedOut,
+    /// The session cannot go on. The remote end has to be terminated.
+    Failed(SessionError),
+    /// No connection could be made.
+    NotConnected(ConnectError),
+    /// The connection was lost and could not be replaced.
+    LostForGood(ReconnectError),
+}
+
+/// The channel's task is gone: it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended;
+
+/// A data channel. Dropping it closes the connection, not the session.
+#[derive(Debug)]
+pub struct Channel {
+    data: mpsc::Sender<Bytes>,
+    flags: mpsc::Sender<Flag>,
+    size: watch::Sender<Option<Size>>,
+    events: mpsc::Receiver<Event>,
+    driver: JoinHandle<()>,
+}
+
+impl Channel {
+    /// Opens the channel of a session that was started or resumed on `target`. Must be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The system has no randomness.
+    pub fn open(
+        aws: Aws,
+        grant: SessionGrant,
+        target: String,
+        options: Options,
+    ) -> std::io::Result<Self> {
+        let (data, data_rx) = mpsc::channel(2);
+        let (flags, flags_rx) = mpsc::channel(4);
+        let (size, size_rx) = watch::channel(None);
+        let (events_tx, events) = mpsc::channel(2);
+        let driver = driver::Driver::new(
+            aws,
+            grant,
+            target,
+            options,
+            driver::Ports {
+                data: data_rx,
+                flags: flags_rx,
+                size: size_rx,
+                events: events_tx,
+            },
+        )?;
+        Ok(Self {
+            data,
+            flags,
+            size,
+            events,
+            driver: tokio::spawn(driver.run()),
+        })
+    }
+
+    /// Sends bytes of the session; waits while the window is closed or the session not in force.
+    ///
+    /// # Errors
+    ///
+    /// The channel has ended.
+    pub async fn send(&self, data: Bytes) -> Result<(), Ended> {
+        self.data.send(data).await.map_err(|_| Ended)
+    }
+
+    /// Waits until [`send`](Self::send) would not wait.
+    ///
+    /// # Errors
+    ///
+    /// The channel has ended.
+    pub async fn reserve(&self) -> Result<mpsc::Permit<'_, Bytes>, Ended> {
+        self.data.reserve().await.map_err(|_| Ended)
+    }
+
+    /// Sends a flag.
+    ///
+    /// # Errors
+    ///
+    /// The channel has ended.
+    pub async fn send_flag(&self, flag: Flag) -> Result<(), Ended> {
+        self.flags.send(flag).await.map_err(|_| Ended)
+    }
+
+    /// Tells the terminal's size; only the latest counts.
+    pub fn set_size(&self, size: Size) {
+        self.size.send_replace(Some(size));
+    }
+
+    /// The next event; `None` after [`Event::End`].
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Closes the connection politely, within half a second.
+    pub async fn close(self) {
+        drop((self.data, self.flags, self.size, self.events));
+        // A driver that does not end in time is dropped with the runtime.
+        let _ = tokio::time::timeout(Duration::from_millis(500), self.driver).await;
+    }
+}

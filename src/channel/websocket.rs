@@ -1,0 +1,289 @@
+//! One WebSocket to the gateway: proxy, TLS, signed upgrade, limits.
+
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use futures_util::FutureExt as _;
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self};
+use tower_service::Service as _;
+use tracing::debug;
+use url::Url;
+
+use crate::aws::{self, Aws};
+
+/// Dial, proxy, TLS and upgrade together, as the official client allows.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(45);
+/// The largest frame and message taken from the network, in bytes.
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+/// What may wait in user space for the socket, in bytes.
+const WRITE_BUFFER: usize = 64 * 1024;
+
+/// A connection to the gateway.
+pub type Socket = WebSocketStream<Box<dyn Stream>>;
+
+/// What a WebSocket runs over.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Why there is no connection. The gateway's host is named, its query never is.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The address is malformed or not to be trusted, or TLS or proxy cannot be set up.
+    #[error(transparent)]
+    Aws(#[from] aws::Error),
+    /// The address cannot be used.
+    #[error("the stream URL of the service cannot be used: {0}")]
+    Url(String),
+    /// TCP.
+    #[error("cannot connect to {host}: {reason}")]
+    Tcp {
+        /// Host and port.
+        host: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The proxy.
+    #[error("cannot connect to {host} through the proxy {proxy}: {reason}")]
+    Proxy {
+        /// Host and port.
+        host: String,
+        /// The proxy's host and port.
+        proxy: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// TLS.
+    #[error("TLS to {host} failed: {reason}")]
+    Tls {
+        /// Host and port.
+        host: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The gateway refused the upgrade.
+    #[error("{host} refused the connection with status {status}")]
+    Refused {
+        /// Host and port.
+        host: String,
+        /// The HTTP status.
+        status: StatusCode,
+    },
+    /// Not the answer of a WebSocket server.
+    #[error("{host} does not answer as the message gateway: {reason}")]
+    Upgrade {
+        /// Host and port.
+        host: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// Nobody answered.
+    #[error("{host} did not answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    Timeout {
+        /// Host and port.
+        host: String,
+    },
+}
+
+impl ConnectError {
+    /// Whether trying again can help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Aws(_) | Self::Url(_) => false,
+            Self::Tcp { .. } | Self::Proxy { .. } | Self::Timeout { .. } => true,
+            Self::Tls { .. } => false,
+            Self::Upgrade { .. } => true,
+            Self::Refused { status, .. } => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Aws(error) => return error.hint(),
+            Self::Url(_) => return None,
+            Self::Tcp { .. } | Self::Timeout { .. } => {
+                "check the network, HTTPS_PROXY and, inside a VPC, the ssmmessages endpoint".into()
+            }
+            Self::Proxy { .. } => "check HTTPS_PROXY and NO_PROXY".into(),
+            Self::Tls { .. } => "behind an inspecting proxy, name its CA certificate with \
+                 --ca-bundle or AWS_CA_BUNDLE"
+                .into(),
+            Self::Refused { status, .. } if *status == StatusCode::FORBIDDEN => {
+                "allow ssmmessages:OpenDataChannel to the caller, and check the computer's clock"
+                    .into()
+            }
+            Self::Refused { .. } | Self::Upgrade { .. } => {
+                "check that no proxy stands in between, then start a new session".into()
+            }
+        })
+    }
+}
+
+/// Connects to `url`, which the service gave, as StartSession or ResumeSession answered it.
+///
+/// # Errors
+///
+/// See [`ConnectError`].
+pub async fn connect(aws: &Aws, url: &str) -> Result<Socket, ConnectError> {
+    let checked = aws.check_stream_url(url)?;
+    let host = host_and_port(&checked);
+    tokio::time::timeout(CONNECT_TIMEOUT, connect_checked(aws, url, &checked, &host))
+        .await
+        .unwrap_or(Err(ConnectError::Timeout { host }))
+}
+
+async fn connect_checked(
+    aws: &Aws,
+    url: &str,
+    checked: &Url,
+    host: &str,
+) -> Result<Socket, ConnectError> {
+    // As it came: the gateway's signature covers `+` in the query, which parsing would change.
+    let uri: Uri = url
+        .parse()
+        .map_err(|reason: http::uri::InvalidUri| ConnectError::Url(reason.to_string()))?;
+    let mut request = uri
+        .into_client_request()
+        .map_err(|reason| ConnectError::Url(reason.to_string()))?;
+    for (name, value) in aws.sign_upgrade(checked).await {
+        if let (Ok(name), Ok(mut value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_str(&value),
+        ) {
+            value.set_sensitive(true);
+            request.headers_mut().insert(name, value);
+        }
+    }
+    let tcp = dial(aws, checked, host).await?;
+    let stream: Box<dyn Stream> = match checked.scheme() {
+        "wss" => Box::new(start_tls(aws, checked, host, tcp).await?),
+        _ => Box::new(tcp),
+    };
+    let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(limits()))
+        .await
+        .map_err(|error| match error {
+            tungstenite::Error::Http(response) => ConnectError::Refused {
+                host: host.to_owned(),
+                status: response.status(),
+            },
+            error => ConnectError::Upgrade {
+                host: host.to_owned(),
+                reason: error.to_string(),
+            },
+        })?;
+    debug!(host, "connected");
+    Ok(socket)
+}
+
+async fn dial(aws: &Aws, url: &Url, host: &str) -> Result<TcpStream, ConnectError> {
+    let tcp = match aws.proxy_for(url)? {
+        Some(proxy) => {
+            let proxy_name = proxy
+                .uri()
+                .authority()
+                .map_or("?", |a| a.as_str())
+                .to_owned();
+            // User and password are in the header, not in the name.
+            let proxy_name = proxy_name.rsplit('@').next().unwrap_or("?").to_owned();
+            let failed = |reason: String| ConnectError::Proxy {
+                host: host.to_owned(),
+                proxy: proxy_name.clone(),
+                reason,
+            };
+            let mut tunnel = Tunnel::new(proxy.uri().clone(), HttpConnector::new());
+            if let Some(auth) = proxy.basic_auth() {
+                tunnel = tunnel.with_auth(auth.clone());
+            }
+            let target = format!("https://{host}")
+                .parse()
+                .map_err(|_| failed("its name is no valid host".into()))?;
+            debug!(proxy = proxy_name, "connecting through a proxy");
+            tunnel
+                .call(target)
+                .await
+                .map_err(|error| failed(error_chain(&error)))?
+                .into_inner()
+        }
+        None => TcpStream::connect(host)
+            .await
+            .map_err(|error| ConnectError::Tcp {
+                host: host.to_owned(),
+                reason: error.to_string(),
+            })?,
+    };
+    // Keystrokes must not wait for acknowledgements of TCP.
+    if let Err(error) = tcp.set_nodelay(true) {
+        debug!(%error, "no TCP_NODELAY");
+    }
+    Ok(tcp)
+}
+
+async fn start_tls(
+    aws: &Aws,
+    url: &Url,
+    host: &str,
+    tcp: TcpStream,
+) -> Result<impl Stream + use<>, ConnectError> {
+    let name = url.host_str().unwrap_or_default();
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|reason| ConnectError::Url(reason.to_string()))?;
+    TlsConnector::from(aws.tls()?)
+        .connect(name, tcp)
+        .map(|outcome| {
+            outcome.map_err(|error| ConnectError::Tls {
+                host: host.to_owned(),
+                reason: error.to_string(),
+            })
+        })
+        .await
+}
+
+fn limits() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(32 * 1024)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(WRITE_BUFFER + 2 * MAX_MESSAGE)
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE))
+}
+
+fn host_and_port(url: &Url) -> String {
+    let port = url.port_or_known_default().unwrap_or(443);
+    format!("{}:{port}", url.host_str().unwrap_or_default())
+}
+
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// Random bytes of the operating system. It has no way to fail that a session could survive, so
+/// zeros are never used: the caller's key would be at risk.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn random<const N: usize>() -> std::io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).map_err(|_| std::io::Error::other("the system has no randomness"))?;
+    Ok(bytes)
+}

@@ -1,0 +1,85 @@
+//! How sessions end, and what becomes of it.
+
+use thiserror::Error;
+
+use crate::channel::{ConnectError, ReconnectError};
+use crate::protocol::error::SessionError;
+
+/// How a session ended that ended well enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// By itself, or at the user's wish; the remote exit status if there was one.
+    Ended {
+        /// As the agent told it.
+        exit_code: Option<i32>,
+    },
+    /// By this signal to us.
+    Signal(i32),
+}
+
+impl Outcome {
+    /// The exit status of a process that had this outcome.
+    pub fn status(self) -> u8 {
+        match self {
+            Self::Ended { exit_code: None } => 0,
+            // Killed commands are told as −1; shells show such as 255.
+            Self::Ended {
+                exit_code: Some(code),
+            } => u8::try_from(code.rem_euclid(256)).unwrap_or(u8::MAX),
+            Self::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+/// Why a session failed.
+#[derive(Debug, Error)]
+pub enum SessionFailure {
+    /// The service ended it with a reason.
+    #[error("the session ended: {0}")]
+    Closed(String),
+    /// The service says that it is over.
+    #[error("the session is over: it timed out or was terminated while the connection was lost")]
+    TimedOut,
+    /// It cannot go on.
+    #[error(transparent)]
+    Protocol(#[from] SessionError),
+    /// It never began.
+    #[error(transparent)]
+    NotConnected(#[from] ConnectError),
+    /// It broke.
+    #[error(transparent)]
+    LostForGood(#[from] ReconnectError),
+    /// A kind of session that this version cannot carry.
+    #[error("this is a {0} session, which ssmx cannot carry yet")]
+    Unsupported(&'static str),
+    /// The terminal or the system.
+    #[error("{what}: {error}")]
+    Local {
+        /// What was tried.
+        what: &'static str,
+        /// What the system says.
+        error: std::io::Error,
+    },
+}
+
+impl SessionFailure {
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotConnected(error) => return error.hint(),
+            Self::LostForGood(error) => return error.hint(),
+            Self::Closed(_) | Self::Local { .. } => return None,
+            Self::TimedOut => "start a new session; the idle timeout and the maximum duration \
+                 are in the Session Manager preferences of the account"
+                .into(),
+            Self::Protocol(SessionError::NoAnswer(_)) => {
+                "check that the agent runs on the target (amazon-ssm-agent) and is not overloaded; \
+                 --handshake-timeout waits longer"
+                    .into()
+            }
+            Self::Protocol(SessionError::Refused(_)) => "check the session document".into(),
+            Self::Protocol(_) => "start a new session; --debug shows what the agent sent".into(),
+            Self::Unsupported(_) => "use a shell or command document".into(),
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! What a data channel is used for, from the first byte to the exit status.
+//!
+//! [`run`] opens the channel, waits until the agent has said what the session is, bridges it to
+//! the terminal, and sees to its end: the remote side is terminated on every way out that it did
+//! not choose itself.
+
+mod ending;
+mod notices;
+mod shell;
+
+use std::time::Duration;
+
+use crate::aws::{Aws, SessionGrant};
+use crate::channel;
+
+pub use ending::{Outcome, SessionFailure};
+
+/// Whose manners a session has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// ssmx's own: stdout is only data, the remote exit status is ours.
+    Native,
+    /// Those of the official plugin: its texts on stdout, byte for byte.
+    Plugin,
+}
+
+/// A session to be run.
+#[derive(Debug)]
+pub struct Setup {
+    /// Credentials, region and endpoints.
+    pub aws: Aws,
+    /// The answer to StartSession or ResumeSession.
+    pub grant: SessionGrant,
+    /// The managed node's id, as the service knows it.
+    pub target: String,
+    /// How to behave.
+    pub options: Options,
+}
+
+/// How a session is to behave.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Whose manners.
+    pub style: Style,
+    /// The first character of escape commands, if there are any.
+    pub escape: Option<u8>,
+    /// Whether the end of a piped standard input is passed on, as end-of-file characters.
+    pub send_eof: bool,
+    /// The channel's.
+    pub channel: channel::Options,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            style: Style::Native,
+            escape: Some(b'~'),
+            send_eof: true,
+            channel: channel::Options::default(),
+        }
+    }
+}
+
+/// How long the service may take to terminate a session that we leave.
+const TERMINATE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Runs a session to its end.
+///
+/// # Errors
+///
+/// Why the session did not end as it should; the terminal is restored and the remote side
+/// terminated by then.
+pub async fn run(setup: Setup) -> Result<Outcome, SessionFailure> {
+    shell::Session::open(setup)?.run().await
+}
