@@ -1,0 +1,8 @@
+//! One binary for all the integration tests, so that they link once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "what a test does not expect is its failure; tests may look at the clock"
+)]
+
+mod layers;
