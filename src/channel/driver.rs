@@ -43,6 +43,10 @@ const FRAMES_A_FLUSH: usize = 64;
 const UNACKNOWLEDGED_SILENCE: Duration = Duration::from_secs(5);
 /// The most that the gateway has to answer a ping.
 const MAX_PONG_WAIT: Duration = Duration::from_secs(15);
+/// Connections in a row that may be lost before the agent is heard on them, with pauses of up to
+/// 5 s in between: some minutes, and some seconds for a session that has not begun.
+const MAX_USELESS: u32 = 60;
+const MAX_USELESS_STARTS: u32 = 6;
 /// How much longer the wall clock may have run than ours before we must have been asleep.
 const ASLEEP: Duration = Duration::from_secs(5);
 
@@ -73,6 +77,8 @@ struct Wire {
     unflushed: bool,
     last_received: Instant,
     ping_sent: Option<Instant>,
+    /// What the core had understood when the connection came up.
+    understood: u64,
 }
 
 /// Drives one data channel until it ends.
@@ -89,6 +95,9 @@ pub struct Driver {
     pending_bytes: usize,
     data_key: Option<BoxFuture<KeyOutcome>>,
     clocks: (Instant, SystemTime),
+    /// Connections in a row that were lost before the agent was heard on them.
+    useless: u32,
+    started: bool,
     ended: bool,
 }
 
@@ -146,6 +155,8 @@ impl Driver {
             pending_bytes: 0,
             data_key: None,
             clocks: (now, wall),
+            useless: 0,
+            started: false,
             ended: false,
         })
     }
@@ -262,6 +273,7 @@ impl Driver {
             match event {
                 data_channel::Event::Output(data) => self.push_output(data),
                 data_channel::Event::Started(kind, agent) => {
+                    self.started = true;
                     self.push(Event::Started(kind, agent));
                 }
                 data_channel::Event::CustomerMessage(text) => {
@@ -295,6 +307,7 @@ impl Driver {
             unflushed: false,
             last_received: now,
             ping_sent: None,
+            understood: self.core.stats().understood,
         }));
     }
 
@@ -304,8 +317,25 @@ impl Driver {
         }
         debug!(reason, "connection lost");
         self.core.handle_disconnect();
+        if let Link::Up(wire) = &self.link {
+            let useful = self.core.stats().understood > wire.understood;
+            self.useless = if useful { 0 } else { self.useless + 1 };
+        }
+        let patience = if self.started {
+            MAX_USELESS
+        } else {
+            MAX_USELESS_STARTS
+        };
+        if self.useless > patience {
+            return self.end(End::Useless(reason));
+        }
         let (hindered_tx, hindered) = mpsc::channel(1);
-        let attempt = reconnect::reconnect(self.aws.clone(), self.grant.clone(), hindered_tx);
+        let attempt = reconnect::reconnect(
+            self.aws.clone(),
+            self.grant.clone(),
+            self.useless,
+            hindered_tx,
+        );
         self.link = Link::Reconnecting {
             attempt: Box::pin(attempt),
             hindered,

@@ -86,6 +86,8 @@ pub enum End {
     Failed(SessionError),
     /// No connection could be made.
     NotConnected(ConnectError),
+    /// Every connection is lost again, for this reason, before the agent is heard on it.
+    Useless(String),
     /// The connection was lost and could not be replaced.
     LostForGood(ReconnectError),
 }

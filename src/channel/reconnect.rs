@@ -63,15 +63,20 @@ pub async fn connect_first(aws: Aws, grant: SessionGrant) -> Result<Connection, 
     }
 }
 
-/// Replaces a lost connection. `None` if the service says that the session is over. What hinders
-/// it is told to `hindered`, if there is room.
+/// Replaces a lost connection. `None` if the service says that the session is over. `useless`
+/// connections before it brought nothing, so this one is not to follow at once. What hinders it
+/// is told to `hindered`, if there is room.
 pub async fn reconnect(
     aws: Aws,
     old: SessionGrant,
+    useless: u32,
     hindered: mpsc::Sender<String>,
 ) -> Result<Option<Connection>, ReconnectError> {
     let began = Instant::now();
-    let mut pauses = Pauses::default();
+    let mut pauses = Pauses { count: useless };
+    if useless > 0 {
+        pauses.pause().await;
+    }
     loop {
         let error = match aws.resume_session(&old.session_id).await {
             Ok(None) => return Ok(None),

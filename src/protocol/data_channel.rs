@@ -90,6 +90,8 @@ pub enum Transmit {
 /// Counts, for the curious.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
+    /// Stream messages and acknowledgements of the agent that were understood.
+    pub understood: u64,
     /// Frames dropped because they were malformed.
     pub malformed: u64,
     /// Frames and payloads ignored because nothing is known to be done with them.
@@ -437,6 +439,7 @@ impl DataChannel {
     }
 
     fn handle_stream(&mut self, now: Instant, message: &AgentMessage) {
+        self.stats.understood += 1;
         match self.receiver.receive(message, now) {
             Receipt::Accepted => {}
             Receipt::Duplicate => {
@@ -479,6 +482,7 @@ impl DataChannel {
             self.stats.ignored += 1;
             return;
         };
+        self.stats.understood += 1;
         if self.sender.acknowledge(number, now) {
             self.last_progress = now;
         }

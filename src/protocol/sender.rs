@@ -85,11 +85,6 @@ impl Sender {
         self.resent
     }
 
-    /// The round trips seen so far.
-    pub fn round_trip(&self) -> &RoundTrip {
-        &self.round_trip
-    }
-
     /// Takes an acknowledgement; `false` if no such message waits for one.
     pub fn acknowledge(&mut self, number: i64, now: Instant) -> bool {
         let Some(index) = self.index(number) else {

@@ -49,6 +49,9 @@ pub enum SessionFailure {
     /// It broke.
     #[error(transparent)]
     LostForGood(#[from] ReconnectError),
+    /// No connection lasts.
+    #[error("every connection is lost again before the agent answers: {0}")]
+    Useless(String),
     /// A kind of session that this version cannot carry.
     #[error("this is a {0} session, which ssmx cannot carry yet")]
     Unsupported(&'static str),
@@ -79,6 +82,9 @@ impl SessionFailure {
             }
             Self::Protocol(SessionError::Refused(_)) => "check the session document".into(),
             Self::Protocol(_) => "start a new session; --debug shows what the agent sent".into(),
+            Self::Useless(_) => {
+                "check that no proxy or firewall cuts WebSockets, then start a new session".into()
+            }
             Self::Unsupported(_) => "use a shell or command document".into(),
         })
     }

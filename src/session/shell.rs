@@ -37,12 +37,8 @@ const QUIT: &[u8] = &[0x1c];
 const SUSPEND: &[u8] = &[0x1a];
 const END_OF_FILE: &[u8] = &[0x04];
 
-const HELP: &str = "escape keys, at the start of a line:\r\n\
- ~.   end the session\r\n\
- ~^Z  suspend ssmx\r\n\
- ~-   no more escape keys\r\n\
- ~~   type the escape character\r\n\
- ~?   this list";
+const HELP: &str = "escape keys, at the start of a line: ~. ends the session, ~^Z suspends ssmx, \
+     ~- means no more escape keys, ~~ types the escape character, ~? is this list";
 
 /// A session that is open.
 pub struct Session {
@@ -248,9 +244,6 @@ impl Session {
                 }
                 Typed::Help => terminal::notice(HELP),
                 Typed::Off => terminal::notice("escape keys are off"),
-                Typed::Suspend if self.options.style == Style::Plugin => {
-                    terminal::notice("cannot suspend: the AWS CLI ignores it");
-                }
                 Typed::Suspend => self.suspend(),
             }
         }
@@ -380,6 +373,9 @@ impl Session {
             Exit::Channel(End::Failed(error)) => (Err(error.into()), String::new(), true),
             Exit::Channel(End::NotConnected(error)) => (Err(error.into()), String::new(), true),
             Exit::Channel(End::LostForGood(error)) => (Err(error.into()), String::new(), true),
+            Exit::Channel(End::Useless(reason)) => {
+                (Err(SessionFailure::Useless(reason)), String::new(), true)
+            }
             Exit::Leave(result) => {
                 let text = plugin::ended(&self.session_id, "");
                 (result, text, true)
