@@ -195,8 +195,8 @@ impl Driver {
             joined,
             ..
         } = self;
+        // Not biased: neither may a flood of output keep a Ctrl-C waiting, nor the other way round.
         tokio::select! {
-            biased;
             permit = ports.events.reserve(), if !pending.is_empty() || ports.events.is_closed() => {
                 match permit {
                     Ok(permit) => {
