@@ -21,5 +21,6 @@
     )
 )]
 
+pub mod aws;
 pub mod protocol;
 pub mod terminal;

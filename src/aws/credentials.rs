@@ -1,0 +1,152 @@
+//! The credential chain, with its result kept for as long as it is good.
+//!
+//! Environment, profile (keys, SSO, process, roles), web identity, container, instance metadata;
+//! a profile named by an option goes before the environment. Roles that want an MFA code are
+//! in `mfa`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::imds;
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
+use aws_smithy_async::time::{SystemTimeSource, TimeSource};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use tokio::sync::Mutex;
+
+use super::config::Settings;
+use super::mfa;
+
+/// Credentials with less time left than this are fetched anew.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// Credentials without an end are read again after this time: tools rewrite the files they are in.
+const REREAD: Duration = Duration::from_secs(300);
+
+/// What every provider is made of.
+#[derive(Clone)]
+pub(super) struct Providers {
+    pub settings: Arc<Settings>,
+    pub config: ProviderConfig,
+    pub http: SharedHttpClient,
+    pub region: String,
+    pub may_prompt: bool,
+}
+
+impl Providers {
+    /// Instance metadata, asked briefly: on other machines nobody answers.
+    pub(super) fn imds(&self) -> ImdsCredentialsProvider {
+        let client = imds::Client::builder()
+            .configure(&self.config)
+            .max_attempts(2)
+            .build();
+        ImdsCredentialsProvider::builder()
+            .configure(&self.config)
+            .imds_client(client)
+            .build()
+    }
+
+    pub(super) fn container(&self) -> EcsCredentialsProvider {
+        EcsCredentialsProvider::builder()
+            .configure(&self.config)
+            .build()
+    }
+
+    pub(super) fn profile(&self, name: &str) -> ProfileFileCredentialsProvider {
+        ProfileFileCredentialsProvider::builder()
+            .configure(&self.config)
+            .profile_name(name)
+            .build()
+    }
+
+    /// The whole chain. Made anew for each look-up, since its parts remember the files they read.
+    fn chain(&self) -> CredentialsProviderChain {
+        let environment = EnvironmentVariableCredentialsProvider::new();
+        let name = self.settings.profile.as_str();
+        let profile = match mfa::provider(self, name) {
+            Some(with_mfa) => SharedCredentialsProvider::new(with_mfa),
+            None => SharedCredentialsProvider::new(self.profile(name)),
+        };
+        let chain = if self.settings.explicit_profile {
+            CredentialsProviderChain::first_try("Profile", profile)
+        } else {
+            let web_identity = WebIdentityTokenCredentialsProvider::builder()
+                .configure(&self.config)
+                .build();
+            CredentialsProviderChain::first_try("Environment", environment)
+                .or_else("Profile", profile)
+                .or_else("WebIdentityToken", web_identity)
+        };
+        chain
+            .or_else("EcsContainer", self.container())
+            .or_else("Ec2InstanceMetadata", self.imds())
+    }
+}
+
+/// The chain with a memory; cheap to clone, one look-up at a time.
+#[derive(Clone)]
+pub(super) struct Chain(Arc<Inner>);
+
+struct Inner {
+    providers: Providers,
+    clock: SystemTimeSource,
+    kept: Mutex<Option<(Credentials, std::time::SystemTime)>>,
+}
+
+impl Chain {
+    pub(super) fn new(providers: Providers) -> Self {
+        Self(Arc::new(Inner {
+            providers,
+            clock: SystemTimeSource::new(),
+            kept: Mutex::default(),
+        }))
+    }
+
+    /// Credentials that are good for at least a little while.
+    pub(super) async fn get(&self) -> Result<Credentials, CredentialsError> {
+        let mut kept = self.0.kept.lock().await;
+        let now = self.0.clock.now();
+        if let Some((credentials, until)) = &*kept
+            && now < *until
+        {
+            return Ok(credentials.clone());
+        }
+        *kept = None;
+        let credentials = self.0.providers.chain().provide_credentials().await?;
+        let until = match credentials.expiry() {
+            Some(expiry) => expiry.checked_sub(MARGIN),
+            None => now.checked_add(REREAD),
+        };
+        *kept = until.map(|until| (credentials.clone(), until));
+        Ok(credentials)
+    }
+
+    /// Forgets what is kept: the service would not have it.
+    pub(super) async fn forget(&self) {
+        *self.0.kept.lock().await = None;
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chain").finish_non_exhaustive()
+    }
+}
+
+impl ProvideCredentials for Chain {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async { provider::Result::from(self.get().await) })
+    }
+}

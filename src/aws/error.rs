@@ -1,0 +1,423 @@
+//! What can go wrong in the control plane, said so that the reader knows what to do next.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::dial::DialError;
+
+/// The longest text taken over from a service or a library, in characters.
+const MAX_TEXT: usize = 500;
+
+/// Which part of the world is to blame; decides the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Options, profiles, certificates: to be set right on this machine.
+    Configuration,
+    /// No credentials, or such that cannot be used.
+    Credentials,
+    /// The service answered, and said no.
+    Refused,
+    /// No answer was to be had: name resolution, network, TLS, proxy, time-out.
+    Unreachable,
+    /// Anything else, such as an answer without sense.
+    Other,
+}
+
+/// A failed call or a configuration that cannot work: one line what and why, and perhaps a hint.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct Error {
+    kind: Kind,
+    what: String,
+    why: String,
+    hint: Option<String>,
+    code: Option<String>,
+    transient: bool,
+}
+
+impl Error {
+    /// An error without a hint; both texts are brought to one clean line.
+    pub(super) fn new(kind: Kind, what: impl Into<String>, why: impl AsRef<str>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            why: one_line(why.as_ref()),
+            hint: None,
+            code: None,
+            transient: kind == Kind::Unreachable,
+        }
+    }
+
+    /// Something to be set right on this machine.
+    pub(super) fn configuration(what: impl Into<String>, why: impl AsRef<str>) -> Self {
+        Self::new(Kind::Configuration, what, why)
+    }
+
+    /// The same error with advice, which is printed on a line of its own.
+    pub(super) fn with_hint(mut self, hint: impl AsRef<str>) -> Self {
+        self.hint = Some(one_line(hint.as_ref()));
+        self
+    }
+
+    /// The same error for another operation: keeps reason and hint, says what was wanted.
+    pub(super) fn while_doing(mut self, what: &str) -> Self {
+        if !self.what.starts_with(what) {
+            self.why = format!("{}: {}", self.what, self.why);
+            self.what = what.to_owned();
+        }
+        self
+    }
+
+    /// The same error as one of getting credentials, if a service said no.
+    pub(super) fn as_credentials(mut self) -> Self {
+        if self.kind == Kind::Refused {
+            self.kind = Kind::Credentials;
+        }
+        self
+    }
+
+    /// Who is to blame.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What to do next, in one line.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The service's own name for the error, e.g. `TargetNotConnected`.
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    /// Whether the same call may succeed later without anyone changing anything: network trouble,
+    /// throttling, errors inside the service.
+    pub fn is_transient(&self) -> bool {
+        self.transient
+    }
+}
+
+/// An API call: for messages and for the permission to name.
+pub(super) struct Call<'a> {
+    /// What the user wanted: "cannot start a session on i-1".
+    pub what: &'a str,
+    /// The IAM action, e.g. `ssm:StartSession`.
+    pub action: &'a str,
+}
+
+/// What hints need to know of the circumstances.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Context {
+    /// How to get fresh credentials, as a half sentence.
+    pub renew: String,
+}
+
+/// Maps what the SDK says to what the user should read.
+pub(super) fn from_sdk<E>(
+    call: &Call<'_>,
+    context: &Context,
+    error: SdkError<E, HttpResponse>,
+) -> Error
+where
+    E: StdError + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    if let Some(dial) = find::<DialError>(&error) {
+        return dial.to_error().while_doing(call.what);
+    }
+    if let Some(credentials) = find::<CredentialsError>(&error) {
+        return from_credentials(context, credentials).while_doing(call.what);
+    }
+    match &error {
+        SdkError::ServiceError(failure) => {
+            let status = failure.raw().status().as_u16();
+            service_error(
+                call,
+                context,
+                status,
+                failure.err().code(),
+                failure.err().message(),
+            )
+        }
+        SdkError::ResponseError(_) => Error::new(
+            Kind::Other,
+            call.what,
+            format!("the answer makes no sense ({})", chain(&error)),
+        )
+        .with_hint(
+            "is the endpoint really an SSM endpoint? see --endpoint-url and AWS_ENDPOINT_URL_SSM",
+        ),
+        SdkError::TimeoutError(_) => Error::new(Kind::Unreachable, call.what, "no answer in time"),
+        SdkError::DispatchFailure(_) => Error::new(Kind::Unreachable, call.what, chain(&error)),
+        _ => Error::new(Kind::Other, call.what, chain(&error)),
+    }
+}
+
+fn service_error(
+    call: &Call<'_>,
+    context: &Context,
+    status: u16,
+    code: Option<&str>,
+    message: Option<&str>,
+) -> Error {
+    let Some(code) = code.filter(|code| !code.is_empty()) else {
+        let mut error = Error::new(
+            Kind::Refused,
+            call.what,
+            format!("HTTP status {status} without an AWS error in it"),
+        )
+        .with_hint("a proxy, or an endpoint that is not SSM? see --endpoint-url, AWS_ENDPOINT_URL_SSM, HTTPS_PROXY and NO_PROXY");
+        error.transient = status >= 500;
+        return error;
+    };
+    // The service may send the full name, as in `com.amazonaws.ssm#TargetNotConnected`.
+    let code = code.rsplit('#').next().unwrap_or(code);
+    let why = match message.map(str::trim).filter(|text| !text.is_empty()) {
+        Some(message) => format!("{} ({code})", message.trim_end_matches('.')),
+        None => code.to_owned(),
+    };
+    let mut error = Error::new(Kind::Refused, call.what, why);
+    error.code = Some(one_line(code));
+    error.transient = status >= 500 || is_throttling(code);
+    match service_hint(call, context, code) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+fn is_throttling(code: &str) -> bool {
+    code.contains("Throttl") || code == "TooManyRequestsException" || code == "RequestLimitExceeded"
+}
+
+fn service_hint(call: &Call<'_>, context: &Context, code: &str) -> Option<String> {
+    let action = call.action;
+    Some(match code {
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+            format!("the credentials have expired: {}", context.renew)
+        }
+        "InvalidClientTokenId" | "UnrecognizedClientException" | "UnrecognizedClient"
+        | "AuthFailure" => format!(
+            "AWS does not know these credentials (wrong keys, wrong partition, or a missing session token): {}",
+            context.renew
+        ),
+        "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" => {
+            "check the secret key and this machine's clock".to_owned()
+        }
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => format!(
+            "the caller's IAM policies must allow {action}; `aws sts get-caller-identity` shows who the caller is"
+        ),
+        "TargetNotConnected" => {
+            "is the node running, in this region and account, its SSM Agent up and its instance profile set? \
+             `ssmx get-connection-status --target TARGET` asks again"
+                .to_owned()
+        }
+        "InvalidDocument" | "InvalidDocumentVersion" | "InvalidDocumentOperation" => {
+            "check --document-name: it must be a Session document of this region and account".to_owned()
+        }
+        "InvalidParameters" => "check --parameters against the document".to_owned(),
+        "ValidationException" => {
+            "check the arguments: --target takes i-…, mi-… or ecs:CLUSTER_TASK_RUNTIME".to_owned()
+        }
+        "DoesNotExistException" => {
+            "check the session id: `ssmx describe-sessions --state Active` lists the living".to_owned()
+        }
+        "OptInRequired" => "the account has not enabled this region".to_owned(),
+        code if is_throttling(code) => {
+            format!("{action} was retried and still throttled: wait a little, then try again")
+        }
+        _ => return None,
+    })
+}
+
+/// An error of the credential chain.
+pub(super) fn from_credentials(context: &Context, error: &CredentialsError) -> Error {
+    if let Some(dial) = find::<DialError>(error)
+        && !matches!(error, CredentialsError::CredentialsNotLoaded(_))
+    {
+        return dial.to_error().while_doing("cannot get AWS credentials");
+    }
+    if let Some(known) = find::<Error>(error) {
+        return known.clone();
+    }
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) => Error::new(
+            Kind::Credentials,
+            "no AWS credentials",
+            "neither environment, profile, container nor instance metadata has any",
+        )
+        .with_hint(format!(
+            "{}; or choose another profile with --profile or AWS_PROFILE",
+            context.renew
+        )),
+        CredentialsError::ProviderTimedOut(_) => Error::new(
+            Kind::Credentials,
+            "cannot get AWS credentials",
+            "their provider gave no answer in time",
+        ),
+        _ => Error::new(
+            Kind::Credentials,
+            "cannot get AWS credentials",
+            chain(error),
+        )
+        .with_hint(context.renew.clone()),
+    }
+}
+
+/// The first error of this type in a chain of causes; looks into `io::Error` too, whose `source`
+/// skips what it wraps.
+pub(super) fn find<'a, T: StdError + 'static>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a T> {
+    causes(error).find_map(|error| error.downcast_ref::<T>())
+}
+
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<std::io::Error>() {
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        }
+    })
+    // A chain that bites its tail would be a bug of a library, yet must not hang us.
+    .take(32)
+}
+
+/// A chain of causes as one line, without repetition.
+pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = String::new();
+    for cause in causes(error) {
+        let part = cause.to_string();
+        if part.is_empty() || text.contains(&part) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&part);
+    }
+    text
+}
+
+/// Foreign text for a terminal: no control characters, no line ends, not without end.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len().min(MAX_TEXT));
+    let mut count = 0;
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
+        if word.is_empty() {
+            continue;
+        }
+        if count > 0 {
+            line.push(' ');
+            count += 1;
+        }
+        for c in word.chars() {
+            if count == MAX_TEXT {
+                line.push('…');
+                return line;
+            }
+            line.push(c);
+            count += 1;
+        }
+    }
+    line
+}
+
+/// A duration as options give it: whole seconds where it is such.
+pub(super) fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call() -> Call<'static> {
+        Call {
+            what: "cannot start a session on i-1",
+            action: "ssm:StartSession",
+        }
+    }
+
+    fn context() -> Context {
+        Context {
+            renew: "run `aws sso login --profile dev`".to_owned(),
+        }
+    }
+
+    #[test]
+    fn service_errors_carry_code_and_hint() {
+        let cases = [
+            ("TargetNotConnected", "SSM Agent", false),
+            ("AccessDeniedException", "ssm:StartSession", false),
+            (
+                "ExpiredTokenException",
+                "aws sso login --profile dev",
+                false,
+            ),
+            ("ExpiredToken", "aws sso login --profile dev", false),
+            ("UnrecognizedClientException", "does not know these", false),
+            ("InvalidClientTokenId", "does not know these", false),
+            ("ThrottlingException", "throttled", true),
+            ("InvalidDocument", "--document-name", false),
+        ];
+        for (code, hint, transient) in cases {
+            let error = service_error(&call(), &context(), 400, Some(code), Some("Said so."));
+            assert_eq!(error.kind(), Kind::Refused, "{code}");
+            assert_eq!(error.code(), Some(code));
+            assert!(error.hint().unwrap_or("").contains(hint), "{code}");
+            assert_eq!(error.is_transient(), transient, "{code}");
+            assert_eq!(
+                error.to_string(),
+                format!("cannot start a session on i-1: Said so ({code})")
+            );
+        }
+    }
+
+    #[test]
+    fn full_names_lose_their_namespace() {
+        let error = service_error(
+            &call(),
+            &context(),
+            400,
+            Some("com.amazonaws.ssm#TargetNotConnected"),
+            None,
+        );
+        assert_eq!(error.code(), Some("TargetNotConnected"));
+        assert_eq!(
+            error.to_string(),
+            "cannot start a session on i-1: TargetNotConnected"
+        );
+    }
+
+    #[test]
+    fn answers_that_are_not_aws_name_the_status() {
+        let error = service_error(&call(), &context(), 503, None, None);
+        assert!(error.to_string().contains("503"));
+        assert!(error.is_transient());
+        assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn foreign_text_is_one_clean_line() {
+        assert_eq!(one_line("a\r\n\tb\u{1b}[31m  c"), "a b [31m c");
+        assert_eq!(
+            one_line(&"x".repeat(2 * MAX_TEXT)).chars().count(),
+            MAX_TEXT + 1
+        );
+        assert_eq!(one_line(""), "");
+    }
+
+    #[test]
+    fn chains_do_not_repeat_themselves() {
+        let inner = std::io::Error::other("inner");
+        let outer = std::io::Error::other(inner);
+        assert_eq!(chain(&outer), "inner");
+    }
+}

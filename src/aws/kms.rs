@@ -1,0 +1,92 @@
+//! Data keys for encrypted sessions.
+
+use aws_sdk_kms::config::retry::RetryConfig;
+use aws_sdk_kms::config::{BehaviorVersion, IdentityCache, Region};
+use zeroize::Zeroizing;
+
+use super::Aws;
+use super::error::{Call, Error, Kind, from_sdk};
+
+/// Half for each direction.
+const KEY_BYTES: i32 = 64;
+
+/// A key for one session: in the clear, and as the agent can have it decrypted.
+pub struct DataKey {
+    /// 64 bytes, wiped when dropped.
+    pub plaintext: Zeroizing<Vec<u8>>,
+    /// The same, encrypted by KMS.
+    pub ciphertext: Vec<u8>,
+}
+
+impl std::fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DataKey(…)")
+    }
+}
+
+impl Aws {
+    /// Has KMS make a key of 64 bytes, bound to the encryption context. The endpoint is that of
+    /// `AWS_ENDPOINT_URL_KMS`, `AWS_ENDPOINT_URL` or the profile, never that of SSM.
+    pub async fn generate_data_key(
+        &self,
+        key_id: &str,
+        context: Vec<(String, String)>,
+    ) -> Result<DataKey, Error> {
+        let call = Call {
+            what: "cannot get a key for the encrypted session",
+            action: "kms:GenerateDataKey",
+        };
+        self.credentials()
+            .await
+            .map_err(|error| error.while_doing(call.what))?;
+        let answer = self
+            .kms()
+            .generate_data_key()
+            .key_id(key_id)
+            .number_of_bytes(KEY_BYTES)
+            .set_encryption_context(Some(context.into_iter().collect()))
+            .send()
+            .await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.note(from_sdk(&call, &self.0.context, error)).await),
+        };
+        let plaintext = Zeroizing::new(
+            answer
+                .plaintext
+                .map(|blob| blob.into_inner())
+                .unwrap_or_default(),
+        );
+        let ciphertext = answer
+            .ciphertext_blob
+            .map(|blob| blob.into_inner())
+            .unwrap_or_default();
+        if plaintext.len() != KEY_BYTES as usize || ciphertext.is_empty() {
+            return Err(Error::new(
+                Kind::Other,
+                call.what,
+                "the answer of KMS has no key of 64 bytes in it",
+            ));
+        }
+        Ok(DataKey {
+            plaintext,
+            ciphertext,
+        })
+    }
+
+    /// Once in a session: not worth keeping.
+    fn kms(&self) -> aws_sdk_kms::Client {
+        let settings = &self.0.settings;
+        let mut config = aws_sdk_kms::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(self.0.region.clone()))
+            .http_client(self.0.http.clone())
+            .credentials_provider(self.0.credentials.clone())
+            .identity_cache(IdentityCache::no_cache())
+            .retry_config(RetryConfig::standard().with_max_attempts(settings.max_attempts))
+            .use_fips(settings.fips)
+            .use_dual_stack(settings.dual_stack);
+        config.set_endpoint_url(settings.kms_endpoint.clone());
+        aws_sdk_kms::Client::from_conf(config.build())
+    }
+}

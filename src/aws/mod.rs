@@ -1,0 +1,204 @@
+//! The control plane: calls to SSM and KMS over HTTPS, with the settings, credentials, proxies
+//! and trust of the AWS CLI. Knows nothing of channels and sessions.
+//!
+//! Everything is made at first need. Loading reads the profile files; credentials are looked up
+//! by the first call, root certificates by the first `https` connection.
+
+mod config;
+mod credentials;
+mod dial;
+mod error;
+mod http;
+mod kms;
+mod mfa;
+mod prompt;
+mod proxy;
+mod role_cache;
+mod sign;
+mod ssm;
+mod stream_url;
+mod tls;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use aws_config::provider_config::ProviderConfig;
+use aws_credential_types::Credentials;
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_async::time::{SystemTimeSource, TimeSource};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::os_shim_internal::{Env, Fs};
+use aws_types::region::Region;
+use hyper_util::client::proxy::matcher::Intercept;
+use tokio_rustls::rustls::ClientConfig;
+use url::Url;
+
+pub use config::{Options, ssm_endpoint_for};
+pub use error::{Error, Kind};
+pub use kms::DataKey;
+pub use ssm::{
+    ConnectionStatus, OutputUrl, Session, SessionFilter, SessionGrant, SessionPage, SessionQuery,
+    SessionState, StartSession, Token,
+};
+pub use stream_url::check_stream_url;
+
+use config::Settings;
+use credentials::{Chain, Providers};
+use error::Context;
+use http::Http;
+use proxy::Proxies;
+use tls::Trust;
+
+/// How long signing may wait for credentials before the WebSocket goes unsigned.
+const SIGNING_LIMIT: Duration = Duration::from_secs(10);
+
+/// Access to AWS with one set of settings; cheap to clone.
+#[derive(Clone)]
+pub struct Aws(Arc<Inner>);
+
+struct Inner {
+    settings: Arc<Settings>,
+    region: String,
+    context: Context,
+    trust: Arc<Trust>,
+    proxies: Arc<Proxies>,
+    http: SharedHttpClient,
+    credentials: Chain,
+    ssm: OnceLock<aws_sdk_ssm::Client>,
+}
+
+impl std::fmt::Debug for Aws {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Aws")
+            .field("region", &self.0.region)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Aws {
+    /// Settings from options, environment and profile files. Does not look for credentials yet.
+    ///
+    /// Fails if profile, region, endpoint or profile files cannot be used, or if there is no region.
+    pub async fn load(options: Options) -> Result<Self, Error> {
+        let settings = Arc::new(Settings::load(&options, Env::real(), Fs::real()).await?);
+        let trust = Arc::new(Trust::new(settings.ca_bundle.clone(), options.verify_ssl));
+        let proxies = Arc::new(Proxies::from_env());
+        let http = SharedHttpClient::new(Http::new(
+            Arc::clone(&trust),
+            Arc::clone(&proxies),
+            options.connect_timeout,
+            options.read_timeout,
+        ));
+        let config = ProviderConfig::without_region()
+            .with_http_client(http.clone())
+            .with_sleep_impl(TokioSleep::new())
+            .with_time_source(SystemTimeSource::new())
+            .with_use_fips(Some(settings.fips))
+            .with_use_dual_stack(Some(settings.dual_stack));
+        let region = match settings.region(&options)? {
+            Some(region) => region,
+            None => config::region_of_instance(&config)
+                .await
+                .ok_or_else(config::no_region)?,
+        };
+        let context = settings.context();
+        let credentials = Chain::new(Providers {
+            settings: Arc::clone(&settings),
+            config: config.with_region(Some(Region::new(region.clone()))),
+            http: http.clone(),
+            region: region.clone(),
+            may_prompt: options.may_prompt,
+        });
+        tracing::debug!(
+            profile = %settings.profile,
+            region,
+            endpoint = settings.ssm_endpoint.as_deref().unwrap_or("default"),
+            "AWS settings"
+        );
+        Ok(Self(Arc::new(Inner {
+            settings,
+            region,
+            context,
+            trust,
+            proxies,
+            http,
+            credentials,
+            ssm: OnceLock::new(),
+        })))
+    }
+
+    /// The region of all calls.
+    pub fn region(&self) -> &str {
+        &self.0.region
+    }
+
+    /// Whether SSM is called at an endpoint of the user's own, by whichever setting. AWS's own
+    /// hosts do not count: the AWS CLI always hands its plugin an endpoint, mostly the default.
+    pub fn endpoint_overridden(&self) -> bool {
+        let endpoint = self.0.settings.ssm_endpoint.as_deref();
+        endpoint.is_some_and(|endpoint| {
+            !Url::parse(endpoint).is_ok_and(|url| url.host_str().is_some_and(stream_url::is_aws))
+        })
+    }
+
+    /// Headers (name, value) for the WebSocket's upgrade request: SigV4 for `ssmmessages`.
+    ///
+    /// None if the URL is presigned, or if there are no credentials to be had within ten seconds;
+    /// the connection is then to be tried unsigned.
+    pub async fn sign_upgrade(&self, url: &Url) -> Vec<(String, String)> {
+        if sign::is_presigned(url) {
+            tracing::debug!("the stream URL is presigned: not signing again");
+            return Vec::new();
+        }
+        let credentials = match tokio::time::timeout(SIGNING_LIMIT, self.credentials()).await {
+            Ok(Ok(credentials)) => credentials,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "connecting unsigned");
+                return Vec::new();
+            }
+            Err(_) => {
+                tracing::debug!("connecting unsigned: no credentials in time");
+                return Vec::new();
+            }
+        };
+        let now = SystemTimeSource::new().now();
+        match sign::upgrade_headers(url, &self.0.region, &credentials, now) {
+            Ok(headers) => headers,
+            Err(error) => {
+                tracing::debug!(error, "connecting unsigned: cannot sign");
+                Vec::new()
+            }
+        }
+    }
+
+    /// The TLS configuration for the WebSocket, made once; ALPN is `http/1.1`.
+    ///
+    /// Fails if the CA bundle is broken or the machine has no root certificates at all.
+    pub fn tls(&self) -> Result<Arc<ClientConfig>, Error> {
+        self.0.trust.config()
+    }
+
+    /// The HTTP proxy for a URL, if the environment wants one; `wss` asks as `https`.
+    ///
+    /// Fails if the environment names a proxy of a kind that is not supported.
+    pub fn proxy_for(&self, url: &Url) -> Result<Option<Intercept>, Error> {
+        self.0.proxies.for_url(url)
+    }
+
+    /// Credentials, or why there are none.
+    async fn credentials(&self) -> Result<Credentials, Error> {
+        self.0
+            .credentials
+            .get()
+            .await
+            .map_err(|error| error::from_credentials(&self.0.context, &error))
+    }
+
+    /// To be called with each error of a service: keys that it calls expired are not kept.
+    async fn note(&self, error: Error) -> Error {
+        if error.code().is_some_and(|code| code.contains("Expired")) {
+            self.0.credentials.forget().await;
+        }
+        error
+    }
+}
