@@ -24,3 +24,4 @@
 pub mod aws;
 pub mod protocol;
 pub mod terminal;
+pub mod loopback;

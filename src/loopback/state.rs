@@ -1,0 +1,438 @@
+//! What the service, the gateway and the sessions share, and what tests see of it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::Options;
+use super::document::Program;
+use super::fault::Tally;
+use super::gateway::Socket;
+use super::host::Remains;
+use super::sigv4::Signer;
+use crate::protocol::cipher::DataKey;
+
+/// How long a token may be used.
+pub(super) const TOKEN_LIFE: Duration = Duration::from_secs(60);
+/// Ended sessions that DescribeSessions still knows.
+const HISTORY: usize = 1000;
+/// Data keys that can still be decrypted.
+const DATA_KEYS: usize = 1000;
+/// Controls that wait for a session.
+const CONTROLS: usize = 64;
+
+/// What happened so far. Counters only grow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Answered API calls, of any kind and outcome.
+    pub api_calls: u64,
+    /// API calls answered with an error.
+    pub api_errors: u64,
+    /// Sessions started.
+    pub started: u64,
+    /// ResumeSession calls answered with a token.
+    pub resumes: u64,
+    /// ResumeSession calls answered otherwise.
+    pub resumes_refused: u64,
+    /// TerminateSession calls that found a live session.
+    pub terminated: u64,
+    /// Sessions that ended, in whatever way.
+    pub ended: u64,
+    /// WebSocket connections that were let in with their token.
+    pub connections: u64,
+    /// Connections that are open now.
+    pub attached: u64,
+    /// Connections that were lost or cut.
+    pub lost: u64,
+    /// Upgrades refused or dropped.
+    pub upgrades_refused: u64,
+    /// Upgrades with a valid signature for `ssmmessages`.
+    pub upgrades_signed: u64,
+    /// Upgrades without any signature.
+    pub upgrades_unsigned: u64,
+    /// Upgrades to a StreamUrl that a newer one has replaced.
+    pub stale_stream_urls: u64,
+    /// Connections closed because of their token.
+    pub bad_tokens: u64,
+    /// Messages forwarded to clients, acknowledgements included.
+    pub messages_to_client: u64,
+    /// Messages forwarded to agents, acknowledgements included.
+    pub messages_to_agent: u64,
+    /// Messages that an agent refused without acknowledging them.
+    pub refused_by_agent: u64,
+    /// Pings that clients sent.
+    pub pings: u64,
+    /// Messages dropped on purpose, both ways.
+    pub dropped: u64,
+    /// Messages doubled on purpose.
+    pub duplicated: u64,
+    /// Messages delayed on purpose.
+    pub delayed: u64,
+    /// Messages overtaken on purpose.
+    pub reordered: u64,
+    /// ClientVersion of the last connection.
+    pub client_version: Option<String>,
+    /// ClientVersion of the last handshake.
+    pub handshake_version: Option<String>,
+    /// Session id of the last session.
+    pub session_id: Option<String>,
+}
+
+impl Stats {
+    pub(super) fn add_faults(&mut self, tally: Tally) {
+        self.dropped += tally.dropped;
+        self.duplicated += tally.duplicated;
+        self.delayed += tally.delayed;
+        self.reordered += tally.reordered;
+    }
+}
+
+/// Where a session is, as DescribeSessions tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Connecting,
+    Connected,
+    Disconnected,
+    Terminated,
+    Failed,
+}
+
+impl Status {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "Connecting",
+            Self::Connected => "Connected",
+            Self::Disconnected => "Disconnected",
+            Self::Terminated => "Terminated",
+            Self::Failed => "Failed",
+        }
+    }
+
+    pub(super) fn is_over(self) -> bool {
+        matches!(self, Self::Terminated | Self::Failed)
+    }
+}
+
+/// A session as the service knows it.
+pub(super) struct Record {
+    pub(super) id: String,
+    pub(super) target: String,
+    pub(super) document: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) started: SystemTime,
+    pub(super) ended: Option<SystemTime>,
+    pub(super) status: Status,
+    pub(super) details: String,
+    pub(super) control: mpsc::Sender<Control>,
+    /// Path and query of every StreamUrl, the newest last.
+    pub(super) streams: Vec<String>,
+}
+
+/// What a session is told from outside.
+pub(super) enum Control {
+    /// A client with a valid token is there.
+    Attach(Box<Socket>),
+    /// The service ends the session.
+    Terminate,
+    /// Cut the connection.
+    Cut,
+    /// Close it with a close frame.
+    Close(u16, String),
+    /// Forward nothing, or go on.
+    Stall(bool),
+    /// Send this to the client as it is.
+    Inject(Injection),
+}
+
+/// A frame that no agent sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Injection {
+    /// As a binary frame.
+    Binary(Bytes),
+    /// As a text frame.
+    Text(String),
+}
+
+/// An answer prepared by a test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scripted {
+    /// `StartSession`, …; any operation if empty.
+    pub operation: String,
+    /// HTTP status.
+    pub status: u16,
+    /// The body as it is.
+    pub body: String,
+}
+
+struct Token {
+    session: String,
+    expires: Instant,
+}
+
+struct KeptKey {
+    key_id: String,
+    ciphertext: Vec<u8>,
+    context: Vec<(String, String)>,
+    key: DataKey,
+}
+
+/// Access tokens and URLs of one opening of a data channel.
+pub(super) struct Grant {
+    pub(super) session_id: String,
+    pub(super) token: String,
+    pub(super) stream_url: String,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) stats: Stats,
+    pub(super) sessions: Vec<Record>,
+    tokens: HashMap<String, Token>,
+    keys: VecDeque<KeptKey>,
+    pub(super) script: VecDeque<Scripted>,
+    /// Container names per task ARN.
+    pub(super) containers: HashMap<String, Vec<String>>,
+    pub(super) expired: bool,
+    pub(super) deny_resume: bool,
+    pub(super) fail_resumes: u32,
+    pub(super) forbid_upgrades: bool,
+    pub(super) refuse_upgrades: u32,
+    pub(super) close_on_open: Option<(u16, String)>,
+    /// For hosts; gone once the whole peer is about to go.
+    pub(super) remains: Option<Remains>,
+}
+
+pub(super) struct Shared {
+    pub(super) options: Options,
+    pub(super) access_key_id: String,
+    pub(super) secret_access_key: String,
+    pub(super) gateway: String,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    pub(super) fn new(options: Options, gateway_port: u16, remains: Remains) -> Self {
+        let stream_host = options.stream_host.clone();
+        Self {
+            access_key_id: format!("AKIALOOP{:.12}", random_hex::<8>().to_uppercase()),
+            secret_access_key: random_hex::<20>(),
+            gateway: stream_host.unwrap_or_else(|| format!("127.0.0.1:{gateway_port}")),
+            options,
+            state: Mutex::new(State {
+                remains: Some(remains),
+                ..State::default()
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub(super) fn signer(&self) -> Signer<'_> {
+        Signer {
+            access_key_id: &self.access_key_id,
+            secret_access_key: &self.secret_access_key,
+            region: &self.options.region,
+        }
+    }
+
+    /// The state, to be held for a moment only.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state and wakes those who wait for it.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.state());
+        self.changed.notify_all();
+        result
+    }
+
+    /// Waits until `condition` holds, at most for `limit`; whether it does.
+    pub(super) fn wait_for(
+        &self,
+        mut condition: impl FnMut(&Stats) -> bool,
+        limit: Duration,
+    ) -> bool {
+        let (_state, outcome) = self
+            .changed
+            .wait_timeout_while(self.state(), limit, |state| !condition(&state.stats))
+            .unwrap_or_else(PoisonError::into_inner);
+        !outcome.timed_out()
+    }
+
+    /// Opens a session and starts its task. `None` if there are too many.
+    pub(super) fn open_session(
+        self: &Arc<Self>,
+        prefix: &str,
+        target: &str,
+        document: Option<String>,
+        reason: Option<String>,
+        program: Program,
+    ) -> Option<Grant> {
+        let id = format!("{prefix}-{:.17}", random_hex::<9>());
+        let (control, controls) = mpsc::channel(CONTROLS);
+        let record = Record {
+            id: id.clone(),
+            target: target.to_owned(),
+            document,
+            reason,
+            started: wall_clock(),
+            ended: None,
+            status: Status::Connecting,
+            details: String::new(),
+            control,
+            streams: Vec::new(),
+        };
+        self.change(|state| {
+            let live = state.sessions.iter().filter(|s| !s.status.is_over());
+            if live.count() >= self.options.max_sessions {
+                return None;
+            }
+            while state.sessions.len() >= HISTORY {
+                let ended = state.sessions.iter().position(|s| s.status.is_over());
+                state.sessions.remove(ended.unwrap_or(0));
+            }
+            state.sessions.push(record);
+            state.stats.started += 1;
+            state.stats.session_id = Some(id.clone());
+            Some(())
+        })?;
+        super::session::spawn(
+            self.clone(),
+            id.clone(),
+            target.to_owned(),
+            program,
+            controls,
+        );
+        self.grant(&id)
+    }
+
+    /// A new token and a StreamUrl of its own for a live session.
+    pub(super) fn grant(&self, session_id: &str) -> Option<Grant> {
+        let token = BASE64.encode(random::<96>());
+        let mut stream = format!(
+            "/v1/data-channel/{session_id}?role=publish_subscribe&cell-number=AAEAAe+/{}",
+            BASE64.encode(random::<47>())
+        );
+        if self.options.presigned_stream_url {
+            stream.push_str(&format!(
+                "&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature={}",
+                random_hex::<32>()
+            ));
+        }
+        let now = Instant::now();
+        self.change(|state| {
+            let record = state.sessions.iter_mut().find(|s| s.id == session_id)?;
+            if record.status.is_over() {
+                return None;
+            }
+            record.streams.push(stream.clone());
+            // An old token of the session is stale from now on.
+            state
+                .tokens
+                .retain(|_, token| token.expires > now && token.session != session_id);
+            let session = session_id.to_owned();
+            let expires = now + TOKEN_LIFE;
+            state
+                .tokens
+                .insert(token.clone(), Token { session, expires });
+            Some(())
+        })?;
+        Some(Grant {
+            session_id: session_id.to_owned(),
+            stream_url: format!("ws://{}{stream}", self.gateway),
+            token,
+        })
+    }
+
+    /// Takes a token out of circulation; whether it opened `session_id`.
+    pub(super) fn redeem(&self, token: &str, session_id: &str) -> bool {
+        let token = self.state().tokens.remove(token);
+        token.is_some_and(|token| token.session == session_id && token.expires > Instant::now())
+    }
+
+    /// Sends a control to every live session.
+    pub(super) fn broadcast(&self, mut control: impl FnMut() -> Control) {
+        for session in &self.state().sessions {
+            if !session.status.is_over() {
+                // A session that does not take so many is about to end.
+                let _ = session.control.try_send(control());
+            }
+        }
+    }
+
+    /// Makes a data key and keeps it for [`decrypt`](Self::decrypt). Plaintext, ciphertext.
+    pub(super) fn make_key(
+        &self,
+        key_id: &str,
+        mut context: Vec<(String, String)>,
+    ) -> (DataKey, Vec<u8>) {
+        let key = DataKey::new(random());
+        let ciphertext = random::<168>().to_vec();
+        context.sort();
+        self.change(|state| {
+            if state.keys.len() >= DATA_KEYS {
+                state.keys.pop_front();
+            }
+            state.keys.push_back(KeptKey {
+                key_id: key_id.to_owned(),
+                ciphertext: ciphertext.clone(),
+                context,
+                key: key.clone(),
+            });
+        });
+        (key, ciphertext)
+    }
+
+    /// KMS Decrypt, as the agent calls it.
+    pub(super) fn decrypt(
+        &self,
+        key_id: &str,
+        ciphertext: &[u8],
+        mut context: Vec<(String, String)>,
+    ) -> Result<DataKey, String> {
+        context.sort();
+        let state = self.state();
+        let kept = state.keys.iter().find(|kept| kept.ciphertext == ciphertext);
+        match kept {
+            Some(kept) if kept.key_id == key_id && kept.context == context => Ok(kept.key.clone()),
+            _ => Err(
+                "Fetching data key failed: Unable to retrieve data key, Error when decrypting data key InvalidCiphertextException: "
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "dates of sessions and signatures are wall time"
+)]
+pub(super) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Milliseconds since 1970.
+pub(super) fn wall_millis() -> u64 {
+    let since = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Random bytes of the system's.
+pub(super) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // It fails only where the system has no randomness at all; nothing could be secret then.
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
+    bytes
+}
+
+fn random_hex<const N: usize>() -> String {
+    random::<N>().iter().map(|b| format!("{b:02x}")).collect()
+}
