@@ -53,11 +53,13 @@ impl Default for Options {
     }
 }
 
-/// The endpoint to use for SSM, given a session's target and the endpoint that the AWS CLI hands
+/// The endpoint to use for SSM (`None` is the default one), given a session's target and the endpoint that the AWS CLI hands
 /// to its plugin: under `aws ecs execute-command` that is the endpoint of ECS, where no session
 /// can be resumed. Endpoints of the user's own stay.
-pub fn ssm_endpoint_for(target: &str, endpoint: Option<&str>) -> Option<String> {
-    let endpoint = endpoint.filter(|endpoint| !endpoint.is_empty())?;
+pub fn ssm_endpoint_for(target: &str, endpoint: &str) -> Option<String> {
+    if endpoint.is_empty() {
+        return None;
+    }
     let is_ecs = Url::parse(endpoint).is_ok_and(|url| {
         url.host_str().is_some_and(|host| {
             (host.starts_with("ecs.") || host.starts_with("ecs-fips.")) && is_aws(host)

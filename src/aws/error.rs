@@ -13,6 +13,14 @@ use super::dial::DialError;
 /// The longest text taken over from a service or a library, in characters.
 const MAX_TEXT: usize = 500;
 
+/// What services call access keys that they do not know.
+const UNKNOWN_KEYS: [&str; 4] = [
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "UnrecognizedClient",
+    "AuthFailure",
+];
+
 /// Which part of the world is to blame; decides the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -87,13 +95,27 @@ impl Error {
     }
 
     /// What to do next, in one line.
-    pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
+    pub fn hint(&self) -> Option<String> {
+        self.hint.clone()
     }
 
     /// The service's own name for the error, e.g. `TargetNotConnected`.
     pub fn code(&self) -> Option<&str> {
         self.code.as_deref()
+    }
+
+    /// Whether the caller lacks a permission.
+    pub fn is_access_denied(&self) -> bool {
+        self.code()
+            .is_some_and(|code| matches!(code, "AccessDenied" | "AccessDeniedException"))
+    }
+
+    /// Whether other credentials would help: there are none, or the service takes them no more.
+    pub fn is_credentials(&self) -> bool {
+        self.kind == Kind::Credentials
+            || self
+                .code()
+                .is_some_and(|code| code.contains("Expired") || UNKNOWN_KEYS.contains(&code))
     }
 
     /// Whether the same call may succeed later without anyone changing anything: network trouble,
@@ -200,8 +222,7 @@ fn service_hint(call: &Call<'_>, context: &Context, code: &str) -> Option<String
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
             format!("the credentials have expired: {}", context.renew)
         }
-        "InvalidClientTokenId" | "UnrecognizedClientException" | "UnrecognizedClient"
-        | "AuthFailure" => format!(
+        code if UNKNOWN_KEYS.contains(&code) => format!(
             "AWS does not know these credentials (wrong keys, wrong partition, or a missing session token): {}",
             context.renew
         ),
@@ -371,7 +392,7 @@ mod tests {
             let error = service_error(&call(), &context(), 400, Some(code), Some("Said so."));
             assert_eq!(error.kind(), Kind::Refused, "{code}");
             assert_eq!(error.code(), Some(code));
-            assert!(error.hint().unwrap_or("").contains(hint), "{code}");
+            assert!(error.hint().unwrap_or_default().contains(hint), "{code}");
             assert_eq!(error.is_transient(), transient, "{code}");
             assert_eq!(
                 error.to_string(),

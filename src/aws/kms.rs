@@ -2,20 +2,22 @@
 
 use aws_sdk_kms::config::retry::RetryConfig;
 use aws_sdk_kms::config::{BehaviorVersion, IdentityCache, Region};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::Aws;
 use super::error::{Call, Error, Kind, from_sdk};
 
 /// Half for each direction.
-const KEY_BYTES: i32 = 64;
+const KEY_BYTES: usize = 64;
 
 /// A key for one session: in the clear, and as the agent can have it decrypted.
 pub struct DataKey {
-    /// 64 bytes, wiped when dropped.
-    pub plaintext: Zeroizing<Vec<u8>>,
-    /// The same, encrypted by KMS.
-    pub ciphertext: Vec<u8>,
+    /// Wiped when dropped.
+    pub plaintext: Zeroizing<[u8; KEY_BYTES]>,
+    /// The same encrypted by KMS, in base64.
+    pub ciphertext: String,
 }
 
 impl std::fmt::Debug for DataKey {
@@ -43,7 +45,7 @@ impl Aws {
             .kms()
             .generate_data_key()
             .key_id(key_id)
-            .number_of_bytes(KEY_BYTES)
+            .number_of_bytes(KEY_BYTES as i32)
             .set_encryption_context(Some(context.into_iter().collect()))
             .send()
             .await;
@@ -51,26 +53,28 @@ impl Aws {
             Ok(answer) => answer,
             Err(error) => return Err(self.note(from_sdk(&call, &self.0.context, error)).await),
         };
-        let plaintext = Zeroizing::new(
+        let plain = Zeroizing::new(
             answer
                 .plaintext
                 .map(|blob| blob.into_inner())
                 .unwrap_or_default(),
         );
-        let ciphertext = answer
+        let sealed = answer
             .ciphertext_blob
             .map(|blob| blob.into_inner())
             .unwrap_or_default();
-        if plaintext.len() != KEY_BYTES as usize || ciphertext.is_empty() {
+        let mut plaintext = Zeroizing::new([0; KEY_BYTES]);
+        if plain.len() != KEY_BYTES || sealed.is_empty() {
             return Err(Error::new(
                 Kind::Other,
                 call.what,
                 "the answer of KMS has no key of 64 bytes in it",
             ));
         }
+        plaintext.copy_from_slice(&plain);
         Ok(DataKey {
             plaintext,
-            ciphertext,
+            ciphertext: STANDARD.encode(sealed),
         })
     }
 

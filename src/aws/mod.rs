@@ -40,7 +40,6 @@ pub use ssm::{
     ConnectionStatus, OutputUrl, Session, SessionFilter, SessionGrant, SessionPage, SessionQuery,
     SessionState, StartSession, Token,
 };
-pub use stream_url::check_stream_url;
 
 use config::Settings;
 use credentials::{Chain, Providers};
@@ -139,6 +138,14 @@ impl Aws {
         endpoint.is_some_and(|endpoint| {
             !Url::parse(endpoint).is_ok_and(|url| url.host_str().is_some_and(stream_url::is_aws))
         })
+    }
+
+    /// Checks a StreamUrl before token and signature go there: `wss` to a message gateway of AWS,
+    /// or anything to a loopback address, or any host if the user chose the endpoint.
+    ///
+    /// Fails with advice; the text names the host, never the query.
+    pub fn check_stream_url(&self, url: &str) -> Result<Url, Error> {
+        stream_url::check_stream_url(url, self.endpoint_overridden())
     }
 
     /// Headers (name, value) for the WebSocket's upgrade request: SigV4 for `ssmmessages`.

@@ -38,8 +38,19 @@ pub struct SessionGrant {
     pub session_id: String,
     /// To be sent in the first frame.
     pub token: Token,
-    /// Where the message gateway is; not yet checked.
+    /// Where the message gateway is; not checked yet.
     pub stream_url: String,
+}
+
+impl SessionGrant {
+    /// From the three parts of an answer.
+    pub fn new(session_id: String, token: String, stream_url: String) -> Self {
+        Self {
+            session_id,
+            token: Token::new(token),
+            stream_url,
+        }
+    }
 }
 
 /// A session to start.
@@ -188,6 +199,7 @@ impl Aws {
     }
 
     /// Asks for a new token for a session that lost its channel; `None`: the session is over.
+    /// The grant's `stream_url` may be empty: then the old one stays.
     pub async fn resume_session(&self, session_id: &str) -> Result<Option<SessionGrant>, Error> {
         let call = Call {
             what: &format!("cannot resume the session {session_id}"),
@@ -199,15 +211,20 @@ impl Aws {
             Ok(answer) => answer,
             Err(error) => return Err(self.failure(&call, error).await),
         };
-        if answer.token_value.as_deref().is_none_or(str::is_empty) {
-            return Ok(None);
-        }
-        let id = answer.session_id.or_else(|| Some(session_id.to_owned()));
-        grant(&call, id, answer.token_value, answer.stream_url).map(Some)
+        Ok(answer
+            .token_value
+            .filter(|token| !token.is_empty())
+            .map(|token| {
+                SessionGrant::new(
+                    answer.session_id.unwrap_or_else(|| session_id.to_owned()),
+                    token,
+                    answer.stream_url.unwrap_or_default(),
+                )
+            }))
     }
 
-    /// Ends a session for good; returns its id as the service repeats it.
-    pub async fn terminate_session(&self, session_id: &str) -> Result<String, Error> {
+    /// Ends a session for good.
+    pub async fn terminate_session(&self, session_id: &str) -> Result<(), Error> {
         let call = Call {
             what: &format!("cannot terminate the session {session_id}"),
             action: "ssm:TerminateSession",
@@ -215,7 +232,7 @@ impl Aws {
         self.ready(&call).await?;
         let terminate = self.ssm().terminate_session().session_id(session_id);
         match terminate.send().await {
-            Ok(answer) => Ok(answer.session_id.unwrap_or_else(|| session_id.to_owned())),
+            Ok(_) => Ok(()),
             Err(error) => Err(self.failure(&call, error).await),
         }
     }

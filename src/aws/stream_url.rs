@@ -21,7 +21,7 @@ const SUFFIXES: [&str; 7] = [
 /// Accepted are `wss` to `ssmmessages` hosts of AWS (also their FIPS, dual-stack and VPC forms)
 /// and anything to a loopback address; any host, and plain `ws`, if the user chose an endpoint
 /// of their own (`overridden`).
-pub fn check_stream_url(url: &str, overridden: bool) -> Result<Url, Error> {
+pub(super) fn check_stream_url(url: &str, overridden: bool) -> Result<Url, Error> {
     // Parsers disagree about these; a URL of AWS has none.
     if url.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control()) {
         return Err(refuse("it is no clean URL"));
