@@ -5,4 +5,5 @@
     reason = "what a test does not expect is its failure; tests may look at the clock"
 )]
 
+mod agent;
 mod layers;

@@ -91,7 +91,7 @@ impl Agent {
             session_type,
             SessionType::Port | SessionType::NonInteractiveCommands
         );
-        if !needed && self.config.encryption.is_none() {
+        if self.config.skip_handshake || (!needed && self.config.encryption.is_none()) {
             self.events.push_back(Event::Started);
             return;
         }

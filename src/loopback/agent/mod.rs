@@ -81,6 +81,8 @@ pub struct Config {
     pub properties: Value,
     /// Whether a command's outputs go apart (old clients are then asked to update).
     pub separate_output: bool,
+    /// No handshake even where today's agents want one, as those of old.
+    pub skip_handshake: bool,
     /// Encrypt with this KMS key; not applied to ports.
     pub encryption: Option<Encryption>,
     /// Messages held out of order.
@@ -105,6 +107,7 @@ impl Config {
             session_type,
             properties: Value::Null,
             separate_output: false,
+            skip_handshake: false,
             encryption: None,
             held_capacity: BUFFER_CAPACITY,
             outgoing_capacity: BUFFER_CAPACITY,
