@@ -22,6 +22,8 @@
 )]
 
 pub mod aws;
-pub mod protocol;
-pub mod terminal;
+pub mod channel;
 pub mod loopback;
+pub mod protocol;
+pub mod session;
+pub mod terminal;

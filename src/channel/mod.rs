@@ -1,6 +1,6 @@
 //! The tokio side of one data channel: [`Channel`] is the handle, a task drives the socket.
 //!
-//! Both directions are bounded: [`Channel::send`] waits while the agent lags, and the socket is
+//! Both directions are bounded: [`DataSender::reserve`] waits while the agent lags, and the socket is
 //! not read while [`Channel::next`] is not called for long. Acknowledgements, resends, pings and
 //! reconnects go on meanwhile.
 
@@ -106,6 +106,22 @@ pub struct Channel {
     driver: JoinHandle<()>,
 }
 
+/// Sends bytes of the session.
+#[derive(Debug, Clone)]
+pub struct DataSender(mpsc::Sender<Bytes>);
+
+impl DataSender {
+    /// Waits until the window is open and the session in force; the permit then takes bytes at
+    /// once. Safe to cancel.
+    ///
+    /// # Errors
+    ///
+    /// The channel has ended.
+    pub async fn reserve(&self) -> Result<mpsc::Permit<'_, Bytes>, Ended> {
+        self.0.reserve().await.map_err(|_| Ended)
+    }
+}
+
 impl Channel {
     /// Opens the channel of a session that was started or resumed on `target`. Must be called
     /// within a tokio runtime.
@@ -144,22 +160,9 @@ impl Channel {
         })
     }
 
-    /// Sends bytes of the session; waits while the window is closed or the session not in force.
-    ///
-    /// # Errors
-    ///
-    /// The channel has ended.
-    pub async fn send(&self, data: Bytes) -> Result<(), Ended> {
-        self.data.send(data).await.map_err(|_| Ended)
-    }
-
-    /// Waits until [`send`](Self::send) would not wait.
-    ///
-    /// # Errors
-    ///
-    /// The channel has ended.
-    pub async fn reserve(&self) -> Result<mpsc::Permit<'_, Bytes>, Ended> {
-        self.data.reserve().await.map_err(|_| Ended)
+    /// A handle for sending while [`next`](Self::next) is waited for.
+    pub fn sender(&self) -> DataSender {
+        DataSender(self.data.clone())
     }
 
     /// Sends a flag.

@@ -14,7 +14,7 @@ use super::ending::{Outcome, SessionFailure};
 use super::notices::{LossNotice, plugin};
 use super::{Options, Setup, Style, TERMINATE_TIMEOUT};
 use crate::aws::Aws;
-use crate::channel::{Channel, End, Event};
+use crate::channel::{Channel, DataSender, End, Event};
 use crate::protocol::SessionType;
 use crate::protocol::escape::{EscapeParser, Typed, typed_payload};
 use crate::protocol::payload::Size;
@@ -46,6 +46,7 @@ pub struct Session {
     session_id: String,
     options: Options,
     channel: Channel,
+    sender: DataSender,
     signals: Signals,
     stdout: Output,
     stderr: Output,
@@ -104,6 +105,7 @@ impl Session {
             session_id,
             escape: EscapeParser::new(options.escape.filter(|_| terminal::stdin_is_terminal())),
             options,
+            sender: channel.sender(),
             channel,
             signals,
             stdout,
@@ -147,7 +149,7 @@ impl Session {
                 Woken::Written(written)
             }
             typed = next_input(input) => Woken::Typed(typed),
-            permit = self.channel.reserve(), if !self.to_send.is_empty() => {
+            permit = self.sender.reserve(), if !self.to_send.is_empty() => {
                 if let (Ok(permit), Some(data)) = (permit, self.to_send.pop_front()) {
                     self.to_send_bytes -= data.len();
                     permit.send(data);
