@@ -36,6 +36,8 @@ pub struct Options {
     pub read_timeout: Option<Duration>,
     /// Whether the user may be asked for an MFA code.
     pub may_prompt: bool,
+    /// The environment to go by instead of the process's own (`HTTPS_PROXY` and the like apart).
+    pub environment: Option<Vec<(String, String)>>,
 }
 
 impl Default for Options {
@@ -49,6 +51,7 @@ impl Default for Options {
             connect_timeout: Some(Duration::from_secs(60)),
             read_timeout: Some(Duration::from_secs(60)),
             may_prompt: true,
+            environment: None,
         }
     }
 }

@@ -19,6 +19,7 @@ mod ssm;
 mod stream_url;
 mod tls;
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -79,7 +80,11 @@ impl Aws {
     ///
     /// Fails if profile, region, endpoint or profile files cannot be used, or if there is no region.
     pub async fn load(options: Options) -> Result<Self, Error> {
-        let settings = Arc::new(Settings::load(&options, Env::real(), Fs::real()).await?);
+        let env = match &options.environment {
+            Some(variables) => Env::from(variables.iter().cloned().collect::<HashMap<_, _>>()),
+            None => Env::real(),
+        };
+        let settings = Arc::new(Settings::load(&options, env, Fs::real()).await?);
         let trust = Arc::new(Trust::new(settings.ca_bundle.clone(), options.verify_ssl));
         let proxies = Arc::new(Proxies::from_env());
         let http = SharedHttpClient::new(Http::new(
