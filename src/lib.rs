@@ -23,6 +23,7 @@
 
 pub mod aws;
 pub mod channel;
+pub mod cli;
 pub mod loopback;
 pub mod protocol;
 pub mod session;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::ecs::EcsCredentialsProvider;
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
@@ -21,9 +20,10 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_async::time::{SystemTimeSource, TimeSource};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::os_shim_internal::Env;
 use tokio::sync::Mutex;
 
-use super::config::Settings;
+use super::config::{Settings, get_env};
 use super::mfa;
 
 /// Credentials with less time left than this are fetched anew.
@@ -55,6 +55,11 @@ impl Providers {
             .build()
     }
 
+    /// The keys of the environment that the settings go by.
+    pub(super) fn environment(&self) -> EnvironmentKeys {
+        EnvironmentKeys(self.settings.env.clone())
+    }
+
     pub(super) fn container(&self) -> EcsCredentialsProvider {
         EcsCredentialsProvider::builder()
             .configure(&self.config)
@@ -70,7 +75,6 @@ impl Providers {
 
     /// The whole chain. Made anew for each look-up, since its parts remember the files they read.
     fn chain(&self) -> CredentialsProviderChain {
-        let environment = EnvironmentVariableCredentialsProvider::new();
         let name = self.settings.profile.as_str();
         let profile = match mfa::provider(self, name) {
             Some(with_mfa) => SharedCredentialsProvider::new(with_mfa),
@@ -82,13 +86,44 @@ impl Providers {
             let web_identity = WebIdentityTokenCredentialsProvider::builder()
                 .configure(&self.config)
                 .build();
-            CredentialsProviderChain::first_try("Environment", environment)
+            CredentialsProviderChain::first_try("Environment", self.environment())
                 .or_else("Profile", profile)
                 .or_else("WebIdentityToken", web_identity)
         };
         chain
             .or_else("EcsContainer", self.container())
             .or_else("Ec2InstanceMetadata", self.imds())
+    }
+}
+
+/// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`.
+#[derive(Clone, Debug)]
+pub(super) struct EnvironmentKeys(Env);
+
+impl EnvironmentKeys {
+    fn get(&self) -> provider::Result {
+        let get = |name| get_env(&self.0, name).map(|value| value.trim().to_owned());
+        match (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY")) {
+            (Some(key), Some(secret)) => Ok(Credentials::new(
+                key,
+                secret,
+                get("AWS_SESSION_TOKEN"),
+                None,
+                "EnvironmentVariable",
+            )),
+            _ => Err(CredentialsError::not_loaded(
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not both set",
+            )),
+        }
+    }
+}
+
+impl ProvideCredentials for EnvironmentKeys {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready(self.get())
     }
 }
 
@@ -147,6 +182,6 @@ impl ProvideCredentials for Chain {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(async { provider::Result::from(self.get().await) })
+        future::ProvideCredentials::new(async { self.get().await })
     }
 }

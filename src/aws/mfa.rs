@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
@@ -50,9 +49,7 @@ fn provider_at(providers: &Providers, name: &str, depth: usize) -> Option<Assume
         None => {
             serial?;
             match get("credential_source")? {
-                "Environment" => {
-                    SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new())
-                }
+                "Environment" => SharedCredentialsProvider::new(providers.environment()),
                 "EcsContainer" => SharedCredentialsProvider::new(providers.container()),
                 "Ec2InstanceMetadata" => SharedCredentialsProvider::new(providers.imds()),
                 _ => return None,

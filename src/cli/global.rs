@@ -1,0 +1,164 @@
+//! Options of all subcommands, with the AWS CLI's names.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::aws::{self, Aws};
+
+/// Options of all subcommands.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Profile of ~/.aws/config to use [env: AWS_PROFILE]
+    #[arg(long, global = true, value_name = "NAME")]
+    profile: Option<String>,
+    /// Region of the node [env: AWS_REGION, AWS_DEFAULT_REGION]
+    #[arg(long, global = true, value_name = "REGION")]
+    region: Option<String>,
+    /// Endpoint of SSM, e.g. that of a VPC [env: AWS_ENDPOINT_URL_SSM, AWS_ENDPOINT_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    endpoint_url: Option<String>,
+    /// CA certificates (PEM) to trust beside the system's [env: AWS_CA_BUNDLE]
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_bundle: Option<PathBuf>,
+    /// Take any TLS certificate, whoever may be listening in
+    #[arg(long, global = true, overrides_with = "verify_ssl")]
+    no_verify_ssl: bool,
+    /// Verify TLS certificates (the default)
+    #[arg(long, global = true, overrides_with = "no_verify_ssl", hide = true)]
+    verify_ssl: bool,
+    /// Seconds to wait for a connection; 0 waits for ever
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(hide_short_help = true)]
+    cli_connect_timeout: u32,
+    /// Seconds to wait for an answer; 0 waits for ever
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(hide_short_help = true)]
+    cli_read_timeout: u32,
+    /// Tell on stderr what is done; SSMX_LOG=FILTER tells more or less
+    #[arg(long, global = true)]
+    debug: bool,
+    /// Colour on stderr
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(hide_short_help = true)]
+    color: Color,
+    /// How to print answers
+    #[arg(long, global = true, value_name = "FORMAT")]
+    output: Option<Output>,
+    /// Taken for the AWS CLI's sake: there is no pager
+    #[arg(long, global = true, hide = true)]
+    no_cli_pager: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Color {
+    On,
+    Off,
+    Auto,
+}
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// As the AWS CLI prints JSON
+    Json,
+    /// For people; so is text
+    Table,
+    /// For people; so is table
+    Text,
+}
+
+impl Global {
+    /// The options as the AWS layer takes them.
+    pub fn options(&self) -> aws::Options {
+        let limit = |seconds: u32| (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+        aws::Options {
+            profile: self.profile.clone(),
+            region: self.region.clone(),
+            endpoint_url: self.endpoint_url.clone(),
+            ca_bundle: self.ca_bundle.clone(),
+            verify_ssl: !self.no_verify_ssl,
+            connect_timeout: limit(self.cli_connect_timeout),
+            read_timeout: limit(self.cli_read_timeout),
+            ..aws::Options::default()
+        }
+    }
+
+    /// Loads the settings of AWS.
+    pub async fn aws(&self) -> anyhow::Result<Aws> {
+        Ok(Aws::load(self.options()).await?)
+    }
+
+    /// Whether answers are wanted as JSON.
+    pub fn wants_json(&self) -> bool {
+        self.output == Some(Output::Json)
+    }
+
+    /// Whether to tell on stderr what is done.
+    pub fn debug(&self) -> bool {
+        self.debug
+    }
+
+    /// Whether stderr may have colour.
+    pub fn color(&self) -> bool {
+        match self.color {
+            Color::On => true,
+            Color::Off => false,
+            Color::Auto => {
+                let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+                std::io::stderr().is_terminal()
+                    && !set("NO_COLOR")
+                    && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Cli;
+    use super::*;
+    use clap::Parser;
+
+    fn parse(words: &[&str]) -> Global {
+        let base = ["ssmx", "get-connection-status", "--target", "i-1"];
+        Cli::try_parse_from(base.iter().chain(words))
+            .expect("good")
+            .global
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_aws_cli() {
+        let options = parse(&[]).options();
+        assert!(options.verify_ssl);
+        assert_eq!(options.connect_timeout, Some(Duration::from_secs(60)));
+        assert_eq!(options.read_timeout, Some(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn zero_is_no_limit_and_the_last_verification_wins() {
+        let options = parse(&["--cli-read-timeout", "0", "--cli-connect-timeout", "7"]).options();
+        assert_eq!(options.read_timeout, None);
+        assert_eq!(options.connect_timeout, Some(Duration::from_secs(7)));
+        assert!(!parse(&["--no-verify-ssl"]).options().verify_ssl);
+        assert!(
+            !parse(&["--verify-ssl", "--no-verify-ssl"])
+                .options()
+                .verify_ssl
+        );
+        assert!(
+            parse(&["--no-verify-ssl", "--verify-ssl"])
+                .options()
+                .verify_ssl
+        );
+    }
+
+    #[test]
+    fn colour_can_be_forced() {
+        assert!(parse(&["--color", "on"]).color());
+        assert!(!parse(&["--color", "off"]).color());
+    }
+}

@@ -1,0 +1,222 @@
+//! The command line: subcommands, global options, and how their outcome is reported.
+//!
+//! Names and meanings are those of `aws ssm` where it has them. stdout is only data; everything
+//! else goes to stderr.
+
+mod describe_sessions;
+mod get_connection_status;
+mod global;
+mod input;
+mod install_plugin;
+mod log;
+mod output;
+mod parameters;
+pub mod report;
+mod resume_session;
+mod shorthand;
+pub mod start_session;
+mod terminate_session;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use global::Global;
+
+/// The name under which the AWS CLI looks for its plugin.
+pub(crate) const PLUGIN_NAME: &str = "session-manager-plugin";
+
+/// Sessions on AWS Systems Manager nodes: shells and commands, with or without the AWS CLI.
+#[derive(Debug, Parser)]
+#[command(name = "ssmx", version, max_term_width = 100)]
+#[command(after_help = "Options are those of `aws ssm` where it has them. \
+    Try it without AWS: `ssmx loopback`.")]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a session on a node: a shell, or what the document says
+    StartSession(start_session::Args),
+    /// Attach to a session whose client is gone
+    ResumeSession(resume_session::Args),
+    /// End a session for good
+    TerminateSession(terminate_session::Args),
+    /// List sessions, living or ended
+    DescribeSessions(describe_sessions::Args),
+    /// Ask whether a node can be reached
+    GetConnectionStatus(get_connection_status::Args),
+    /// Make `aws ssm start-session` and `aws ecs execute-command` use ssmx
+    InstallPlugin(install_plugin::Args),
+}
+
+/// Runs ssmx, or the plugin if it is called as such; `args` begins with the program's name.
+///
+/// Returns the exit status: the remote one where there is one, 0 after a normal end, 252 usage,
+/// 253 configuration or credentials, 254 the service refused, 255 anything else, 128 + n signal n.
+pub fn main(args: Vec<OsString>) -> u8 {
+    if is_plugin(&args) {
+        return plugin_main(args.into_iter().skip(1).collect());
+    }
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return report::usage(&error, &args),
+    };
+    match run(cli) {
+        Ok(status) => status,
+        Err(error) => {
+            report::anyhow(&error);
+            report::status(&error)
+        }
+    }
+}
+
+// Hook: becomes `plugin::main`.
+fn plugin_main(_args: Vec<OsString>) -> u8 {
+    report::error("the plugin is not wired yet", None);
+    255
+}
+
+fn run(cli: Cli) -> anyhow::Result<u8> {
+    let Cli { global, command } = cli;
+    log::start(&global)?;
+    // What needs no runtime.
+    if let Command::InstallPlugin(args) = &command {
+        return install_plugin::run(args);
+    }
+    let runtime = report::runtime()?;
+    let status = runtime.block_on(async {
+        match command {
+            Command::StartSession(args) => start_session::run(&global, args).await,
+            Command::ResumeSession(args) => resume_session::run(&global, args).await,
+            Command::TerminateSession(args) => terminate_session::run(&global, args).await,
+            Command::DescribeSessions(args) => describe_sessions::run(&global, args).await,
+            Command::GetConnectionStatus(args) => get_connection_status::run(&global, args).await,
+            Command::InstallPlugin(args) => install_plugin::run(&args),
+        }
+    });
+    // A name look-up that nobody awaits any more must not hold up the end.
+    runtime.shutdown_background();
+    status
+}
+
+/// Called as the plugin: under its name, or under another with its arguments, which no subcommand
+/// looks like.
+fn is_plugin(args: &[OsString]) -> bool {
+    let named = args.first().is_some_and(|program| {
+        Path::new(program)
+            .file_stem()
+            .is_some_and(|stem| stem.eq_ignore_ascii_case(PLUGIN_NAME))
+    });
+    let has_its_arguments = || {
+        let response = args.get(1).map(|response| response.to_string_lossy());
+        args.len() > 3
+            && response.is_some_and(|response| {
+                response.trim_start().starts_with('{')
+                    || response.starts_with("AWS_SSM_START_SESSION_RESPONSE")
+            })
+    };
+    named || has_its_arguments()
+}
+
+/// The definition of the command line, for messages about it.
+fn definition() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn the_plugin_is_known_by_name_or_arguments() {
+        let yes: [&[&str]; 7] = [
+            &["session-manager-plugin"],
+            &["/usr/local/bin/session-manager-plugin", "--version"],
+            &["Session-Manager-Plugin.EXE"],
+            &["./session-manager-plugin.exe", "x"],
+            &["ssmx", "{}", "us-east-1", "StartSession", "", "{}", ""],
+            &["ssmx", " {\"SessionId\":\"s\"}", "us-east-1", "Other"],
+            &[
+                "ssmx",
+                "AWS_SSM_START_SESSION_RESPONSE_1",
+                "r",
+                "StartSession",
+            ],
+        ];
+        let no: [&[&str]; 7] = [
+            &[],
+            &["ssmx"],
+            &["ssmx", "--version"],
+            &["ssmx", "start-session", "--target", "i-1"],
+            &["ssmx", "{}", "us-east-1"],
+            &["/session-manager-plugin/ssmx"],
+            &["session-manager-plugin2"],
+        ];
+        for words in yes {
+            assert!(is_plugin(&args(words)), "{words:?}");
+        }
+        for words in no {
+            assert!(!is_plugin(&args(words)), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn globals_go_before_and_behind_the_subcommand() {
+        for words in [
+            [
+                "ssmx",
+                "--region",
+                "r",
+                "get-connection-status",
+                "--target",
+                "i-1",
+            ],
+            [
+                "ssmx",
+                "get-connection-status",
+                "--target",
+                "i-1",
+                "--region",
+                "r",
+            ],
+        ] {
+            let cli = Cli::try_parse_from(words).expect("good");
+            assert_eq!(cli.global.options().region.as_deref(), Some("r"));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn bytes_that_are_no_text_are_an_error_not_a_panic() {
+        use std::os::unix::ffi::OsStringExt;
+        let odd = OsString::from_vec(vec![b'i', 0xff]);
+        for words in [
+            vec!["ssmx".into(), odd.clone()],
+            vec![
+                "ssmx".into(),
+                "start-session".into(),
+                "--target".into(),
+                odd.clone(),
+            ],
+            vec![odd.clone(), odd.clone(), odd.clone(), odd],
+        ] {
+            assert!(!is_plugin(&words));
+            assert!(Cli::try_parse_from(words).is_err());
+        }
+    }
+}

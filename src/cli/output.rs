@@ -1,0 +1,169 @@
+//! Answers on stdout: JSON as the AWS CLI prints it, and tables. A reader that goes away is a
+//! quiet end.
+
+use std::io::{self, ErrorKind, Write};
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::ser::{PrettyFormatter, Serializer};
+
+use super::report::Failure;
+
+/// Prints text; an error only if stdout cannot be written for another reason than a closed pipe.
+pub(super) fn text(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::other(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints JSON with the AWS CLI's indentation.
+pub(super) fn json(value: &Value) -> Result<(), Failure> {
+    text(&(pretty(value)? + "\n"))
+}
+
+fn pretty(value: &Value) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let formatter = PrettyFormatter::with_indent(b"    ");
+    value
+        .serialize(&mut Serializer::with_formatter(&mut bytes, formatter))
+        .map_err(|error| Failure::other(format!("cannot print the answer: {error}")))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Columns under their titles, two spaces apart.
+pub(super) fn table(titles: &[&str], rows: &[Vec<String>]) -> String {
+    let widths: Vec<usize> = titles
+        .iter()
+        .enumerate()
+        .map(|(at, title)| {
+            let cells = rows.iter().filter_map(|row| row.get(at));
+            let widest = cells.map(|cell| cell.chars().count()).max();
+            widest.unwrap_or(0).max(title.chars().count())
+        })
+        .collect();
+    let mut out = String::new();
+    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            text.push_str(&format!("{cell:width$}  "));
+        }
+        out.push_str(text.trim_end());
+        out.push('\n');
+    };
+    line(&mut titles.iter().copied());
+    for row in rows {
+        line(&mut row.iter().map(String::as_str));
+    }
+    out
+}
+
+/// Text of a service for a terminal: without control characters.
+pub(super) fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+/// A time in UTC as Python's `isoformat` has it; `millis` since 1970.
+pub(super) fn iso_time(millis: i64) -> String {
+    let time = Utc::at(millis);
+    let fraction = match time.millis {
+        0 => String::new(),
+        millis => format!(".{millis:03}000"),
+    };
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{fraction}+00:00",
+        time.year, time.month, time.day, time.hour, time.minute, time.second
+    )
+}
+
+/// A time in UTC for people.
+pub(super) fn short_time(millis: i64) -> String {
+    let time = Utc::at(millis);
+    format!(
+        "{:04}-{:02}-{:02} {:02}:{:02}Z",
+        time.year, time.month, time.day, time.hour, time.minute
+    )
+}
+
+struct Utc {
+    year: i64,
+    month: i64,
+    day: i64,
+    hour: i64,
+    minute: i64,
+    second: i64,
+    millis: i64,
+}
+
+impl Utc {
+    /// The Gregorian calendar, counted in eras of 400 years that begin on 1 March.
+    fn at(millis: i64) -> Self {
+        const DAY: i64 = 86_400_000;
+        let (days, rest) = (millis.div_euclid(DAY), millis.rem_euclid(DAY));
+        let days = days + 719_468;
+        let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year + year / 4 - year / 100);
+        let month = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        Self {
+            year: year + era * 400 + i64::from(month <= 2),
+            month,
+            day,
+            hour: rest / 3_600_000,
+            minute: rest / 60_000 % 60,
+            second: rest / 1000 % 60,
+            millis: rest % 1000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        let cases = [
+            (0, "1970-01-01T00:00:00+00:00"),
+            (1_795_552_680_123, "2026-11-24T20:38:00.123000+00:00"),
+            (951_782_400_000, "2000-02-29T00:00:00+00:00"),
+            (1_709_251_199_000, "2024-02-29T23:59:59+00:00"),
+            (4_107_542_400_000, "2100-03-01T00:00:00+00:00"),
+            (-1, "1969-12-31T23:59:59.999000+00:00"),
+        ];
+        for (millis, text) in cases {
+            assert_eq!(iso_time(millis), text);
+        }
+        assert_eq!(short_time(1_795_552_680_123), "2026-11-24 20:38Z");
+        // No time may panic.
+        let _ = (iso_time(i64::MAX), iso_time(i64::MIN));
+    }
+
+    #[test]
+    fn json_looks_like_that_of_the_aws_cli() {
+        let value = json!({"Sessions": [{"a": "é\u{1}"}], "None": [], "Empty": {}});
+        let expected = "{\n    \"Sessions\": [\n        {\n            \"a\": \"é\\u0001\"\n        }\n    ],\n    \"None\": [],\n    \"Empty\": {}\n}";
+        assert_eq!(pretty(&value).expect("printable"), expected);
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [
+            vec!["a".to_owned(), "bbb".to_owned()],
+            vec!["ää".to_owned()],
+        ];
+        assert_eq!(table(&["X", "Y"], &rows), "X   Y\na   bbb\nää\n");
+        assert_eq!(table(&["X"], &[]), "X\n");
+    }
+}

@@ -1,0 +1,233 @@
+//! `ssmx start-session`: asks the service for a session, and attaches to it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::global::Global;
+use super::report::Failure;
+use super::{input, parameters};
+use crate::aws::{Aws, SessionGrant, StartSession};
+
+/// `ssmx start-session`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Node: i-…, mi-…, or ecs:CLUSTER_TASK_RUNTIME
+    #[arg(long, required_unless_present = "cli_input_json")]
+    target: Option<String>,
+    /// Session document; without one, a shell
+    #[arg(long, value_name = "NAME")]
+    document_name: Option<String>,
+    /// The document's parameters: portNumber=22,localPortNumber=9000, JSON, or file://PATH
+    #[arg(long, num_args = 1.., value_name = "NAME=VALUE")]
+    parameters: Vec<String>,
+    /// Why; goes into the session's history
+    #[arg(long)]
+    reason: Option<String>,
+    /// All of these as JSON (or file://PATH): Target, DocumentName, Reason, Parameters
+    #[arg(long, value_name = "JSON")]
+    cli_input_json: Option<String>,
+    #[command(flatten)]
+    manners: Manners,
+}
+
+/// How to behave in a session.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Manners {
+    /// Begins commands to ssmx at the start of a line (~. ends, ~? helps); none switches them off
+    #[arg(long, value_name = "CHAR", default_value = "~", value_parser = escape_char)]
+    escape_char: Escape,
+    /// Seconds of silence after which the connection is tested; 0 for never
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    keepalive: u32,
+    /// Seconds to wait for the node's agent to answer
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    handshake_timeout: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Escape(Option<u8>);
+
+/// What a session is to be run with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Begins escape commands; `None`: there are none.
+    pub escape: Option<u8>,
+    /// Silence after which a ping is sent; `None` for never.
+    pub keepalive: Option<Duration>,
+    /// How long the agent may take; `None`: as long as is usual.
+    pub handshake_timeout: Option<Duration>,
+    /// Whether stderr may have colour.
+    pub color: bool,
+}
+
+impl Manners {
+    /// The same for the session.
+    pub fn options(&self, global: &Global) -> SessionOptions {
+        let seconds = |n: u32| Duration::from_secs(n.into());
+        SessionOptions {
+            escape: self.escape_char.0,
+            keepalive: (self.keepalive > 0).then(|| seconds(self.keepalive)),
+            handshake_timeout: self.handshake_timeout.map(seconds),
+            color: global.color(),
+        }
+    }
+}
+
+/// Runs the subcommand; the exit status.
+pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
+    let options = args.manners.options(global);
+    let request = request(args)?;
+    let aws = global.aws().await?;
+    let grant = aws.start_session(&request).await?;
+    attach(aws, grant, request.target, options).await
+}
+
+/// Runs a session that was granted, to its end; the exit status. `target` may be empty if it is
+/// not known.
+pub async fn attach(
+    _aws: Aws,
+    _grant: SessionGrant,
+    _target: String,
+    _options: SessionOptions,
+) -> anyhow::Result<u8> {
+    Err(Failure::other("sessions are not wired yet").into())
+}
+
+/// What the options say; the command line goes before `--cli-input-json`.
+fn request(args: Args) -> Result<StartSession, Failure> {
+    const KEYS: [&str; 4] = ["Target", "DocumentName", "Reason", "Parameters"];
+    let mut json = input::json_object(args.cli_input_json.as_deref(), &KEYS)?;
+    let mut text = |given: Option<String>, key| {
+        let other = input::take_text(&mut json, key)?;
+        Ok::<_, Failure>(given.or(other))
+    };
+    let target = text(args.target, "Target")?;
+    let document_name = text(args.document_name, "DocumentName")?;
+    let reason = text(args.reason, "Reason")?;
+    let parameters = match (args.parameters.is_empty(), json.remove("Parameters")) {
+        (false, _) => parameters::parse(&args.parameters)?,
+        (true, None | Some(Value::Null)) => Vec::new(),
+        (true, Some(Value::Object(object))) => parameters::from_json(object)?,
+        (true, Some(_)) => {
+            return Err(Failure::usage(
+                "--cli-input-json: Parameters must be an object",
+            ));
+        }
+    };
+    let target = target.filter(|target| !target.is_empty()).ok_or_else(|| {
+        Failure::usage("no target").hint("give --target i-…, or Target in --cli-input-json")
+    })?;
+    Ok(StartSession {
+        target,
+        document_name,
+        parameters,
+        reason,
+    })
+}
+
+/// `none`, a character, or `^X` for a control character, as ssh has it.
+fn escape_char(text: &str) -> Result<Escape, String> {
+    match *text.as_bytes() {
+        _ if text == "none" => Ok(Escape(None)),
+        [byte] if byte.is_ascii_graphic() => Ok(Escape(Some(byte))),
+        [b'^', byte @ b'@'..=b'_'] => Ok(Escape(Some(byte & 0x1f))),
+        [b'^', byte @ b'a'..=b'z'] => Ok(Escape(Some(byte & 0x1f))),
+        _ => Err("it must be one ASCII character, ^ and a letter, or none".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cli, Command};
+    use super::*;
+    use clap::Parser;
+
+    fn args(words: &[&str]) -> Args {
+        let cli = Cli::try_parse_from(["ssmx", "start-session"].iter().chain(words));
+        match cli.expect("good").command {
+            Command::StartSession(args) => args,
+            _ => panic!("another subcommand"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_goes_before_json() {
+        let json =
+            r#"{"Target":"i-json","DocumentName":"D","Reason":"json","Parameters":{"a":["b"]}}"#;
+        let all = request(args(&["--cli-input-json", json])).expect("good");
+        assert_eq!(all.target, "i-json");
+        assert_eq!(all.document_name.as_deref(), Some("D"));
+        assert_eq!(all.parameters, [("a".to_owned(), vec!["b".to_owned()])]);
+        let some = request(args(&[
+            "--target",
+            "i-1",
+            "--reason",
+            "r",
+            "--parameters",
+            "c=d",
+            "e=f",
+            "--cli-input-json",
+            json,
+        ]))
+        .expect("good");
+        assert_eq!(some.target, "i-1");
+        assert_eq!(some.reason.as_deref(), Some("r"));
+        assert_eq!(some.document_name.as_deref(), Some("D"));
+        assert_eq!(some.parameters.len(), 2);
+        assert_eq!(some.parameters[0].0, "c");
+    }
+
+    #[test]
+    fn no_target_is_a_usage_error() {
+        let failure = request(args(&["--cli-input-json", "{}"])).expect_err("no target");
+        assert_eq!(failure.status, super::super::report::USAGE);
+        assert!(Cli::try_parse_from(["ssmx", "start-session"]).is_err());
+    }
+
+    #[test]
+    fn escape_characters() {
+        let cases = [
+            ("~", Some(Some(b'~'))),
+            ("none", Some(None)),
+            ("%", Some(Some(b'%'))),
+            ("^", Some(Some(b'^'))),
+            ("^]", Some(Some(0x1d))),
+            ("^a", Some(Some(1))),
+            ("", None),
+            ("ab", None),
+            ("ü", None),
+            (" ", None),
+        ];
+        for (text, expected) in cases {
+            let parsed = escape_char(text).ok().map(|escape| escape.0);
+            assert_eq!(parsed, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn manners_have_defaults_and_zero_is_never() {
+        let global = Cli::try_parse_from(["ssmx", "start-session", "--target", "i"])
+            .expect("good")
+            .global;
+        let options = args(&["--target", "i"]).manners.options(&global);
+        assert_eq!(options.escape, Some(b'~'));
+        assert_eq!(options.keepalive, Some(Duration::from_secs(30)));
+        assert_eq!(options.handshake_timeout, None);
+        let options = args(&[
+            "--target",
+            "i",
+            "--keepalive",
+            "0",
+            "--escape-char",
+            "none",
+            "--handshake-timeout",
+            "5",
+        ])
+        .manners
+        .options(&global);
+        assert_eq!(options.keepalive, None);
+        assert_eq!(options.escape, None);
+        assert_eq!(options.handshake_timeout, Some(Duration::from_secs(5)));
+    }
+}
