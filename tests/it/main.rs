@@ -6,4 +6,6 @@
 )]
 
 mod agent;
+mod channel;
 mod layers;
+mod support;

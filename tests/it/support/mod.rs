@@ -7,7 +7,7 @@
 pub mod pty;
 
 use std::ffi::OsStr;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -33,7 +33,9 @@ pub fn command(program: impl AsRef<OsStr>, loopback: &Loopback) -> Command {
 pub fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("AWS_") || text.starts_with("SSMX_") || text.ends_with("_PROXY")
+        if text.starts_with("AWS_")
+            || text.starts_with("SSMX_")
+            || text.ends_with("_PROXY")
             || text.ends_with("_proxy")
         {
             command.env_remove(&name);
@@ -49,7 +51,7 @@ pub fn clean(command: &mut Command) {
 pub fn start_session(loopback: &Loopback, arguments: &[&str]) -> Command {
     let mut command = command(SSMX, loopback);
     command
-        .args(["start-session", "--target", &loopback.target()])
+        .args(["start-session", "--target", loopback.target()])
         .args(arguments);
     command
 }
@@ -130,13 +132,21 @@ impl Running {
         if stdout.is_err() || stderr.is_err() {
             self.child.kill().expect("the program can be killed");
             let read = |pipe: mpsc::Receiver<Vec<u8>>| {
-                let bytes = pipe.recv_timeout(Duration::from_secs(5)).unwrap_or_default();
+                let bytes = pipe
+                    .recv_timeout(Duration::from_secs(5))
+                    .unwrap_or_default();
                 String::from_utf8_lossy(&bytes).into_owned()
             };
             panic!(
                 "the program does not end; stdout: {:?} stderr: {:?}",
-                stdout.map_or_else(|_| read(self.stdout), |b| String::from_utf8_lossy(&b).into_owned()),
-                stderr.map_or_else(|_| read(self.stderr), |b| String::from_utf8_lossy(&b).into_owned()),
+                stdout.map_or_else(
+                    |_| read(self.stdout),
+                    |b| String::from_utf8_lossy(&b).into_owned()
+                ),
+                stderr.map_or_else(
+                    |_| read(self.stderr),
+                    |b| String::from_utf8_lossy(&b).into_owned()
+                ),
             );
         }
         Finished {

@@ -1,6 +1,7 @@
 //! A terminal emulator around a program, to assert on what a user would see.
 
 use std::io::{Read as _, Write};
+use std::num::NonZero;
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -33,10 +34,16 @@ fn size(cols: u16, rows: u16) -> PtySize {
     }
 }
 
+fn cells(count: u16) -> NonZero<u16> {
+    NonZero::new(count).expect("terminals have cells")
+}
+
 impl Terminal {
     /// Starts `command` (its program, arguments and environment) on a terminal of 80 × 24.
     pub fn spawn(command: &Command) -> Self {
-        let pair = native_pty_system().openpty(size(80, 24)).expect("a pseudo-terminal");
+        let pair = native_pty_system()
+            .openpty(size(80, 24))
+            .expect("a pseudo-terminal");
         let mut builder = CommandBuilder::new(command.get_program());
         builder.args(command.get_args());
         for (name, value) in command.get_envs() {
@@ -45,13 +52,16 @@ impl Terminal {
                 None => builder.env_remove(name),
             }
         }
-        let child = pair.slave.spawn_command(builder).expect("the program starts");
+        let child = pair
+            .slave
+            .spawn_command(builder)
+            .expect("the program starts");
         drop(pair.slave);
         let mut reader = pair.master.try_clone_reader().expect("a reader");
         let writer = pair.master.take_writer().expect("a writer");
         let shared = Arc::new((
             Mutex::new(Painted {
-                parser: vt100::Parser::new(24, 80, 1000),
+                parser: vt100::Parser::new(cells(24), cells(80), 1000),
                 all: Vec::new(),
                 closed: false,
             }),
@@ -87,15 +97,26 @@ impl Terminal {
 
     /// Types bytes.
     pub fn type_in(&mut self, bytes: &[u8]) {
-        self.writer.write_all(bytes).expect("the terminal takes input");
+        self.writer
+            .write_all(bytes)
+            .expect("the terminal takes input");
         self.writer.flush().expect("the terminal takes input");
     }
 
     /// Changes the size, as a user does who drags the window.
     pub fn resize(&self, cols: u16, rows: u16) {
-        self.master.resize(size(cols, rows)).expect("the terminal can be resized");
-        let mut painted = self.shared.0.lock().expect("no test panics with the lock held");
-        painted.parser.screen_mut().set_size(rows, cols);
+        self.master
+            .resize(size(cols, rows))
+            .expect("the terminal can be resized");
+        let mut painted = self
+            .shared
+            .0
+            .lock()
+            .expect("no test panics with the lock held");
+        painted
+            .parser
+            .screen_mut()
+            .set_size(cells(rows), cells(cols));
     }
 
     /// Waits until `text` stands on the screen.
@@ -106,7 +127,11 @@ impl Terminal {
     /// Waits until the screen's text, or all bytes since the start, are as they should be.
     pub fn wait_until(&self, what: &str, mut is_so: impl FnMut(&str, &[u8]) -> bool) {
         let deadline = Instant::now() + DEADLINE;
-        let mut painted = self.shared.0.lock().expect("no test panics with the lock held");
+        let mut painted = self
+            .shared
+            .0
+            .lock()
+            .expect("no test panics with the lock held");
         loop {
             let screen = painted.parser.screen().contents();
             if is_so(&screen, &painted.all) {
@@ -117,13 +142,22 @@ impl Terminal {
                 drop(painted);
                 panic!("not on the screen: {what:?}; the screen:\n{screen}");
             }
-            painted = self.shared.1.wait_timeout(painted, left).expect("no panics").0;
+            painted = self
+                .shared
+                .1
+                .wait_timeout(painted, left)
+                .expect("no panics")
+                .0;
         }
     }
 
     /// The text on the screen.
     pub fn screen(&self) -> String {
-        let painted = self.shared.0.lock().expect("no test panics with the lock held");
+        let painted = self
+            .shared
+            .0
+            .lock()
+            .expect("no test panics with the lock held");
         painted.parser.screen().contents()
     }
 
@@ -142,7 +176,10 @@ impl Terminal {
             Err(_) => {
                 let _ = killer.kill();
                 let screen = shared.0.lock().map(|p| p.parser.screen().contents());
-                panic!("the program does not end; the screen:\n{}", screen.unwrap_or_default());
+                panic!(
+                    "the program does not end; the screen:\n{}",
+                    screen.unwrap_or_default()
+                );
             }
         }
     }
