@@ -137,9 +137,9 @@ impl Sender {
         message.later_acknowledged = 0;
         message.last_sent = Some(now);
         message.sends = message.sends.saturating_add(1);
-        if self.timer.is_none() {
-            self.timer = Some(now + backed_off(timeout, message.sends));
-        }
+        // Another message's longer pause must not put this one off.
+        let due = now + backed_off(timeout, message.sends);
+        self.timer = Some(self.timer.map_or(due, |timer| timer.min(due)));
         message.frame.clone()
     }
 
@@ -281,6 +281,22 @@ mod tests {
         }
         assert!(sender.acknowledge(0, now));
         assert_eq!(sender.timer(), None);
+    }
+
+    #[test]
+    fn the_long_pause_of_one_message_is_not_that_of_the_next() {
+        let mut now = Instant::now();
+        let mut sender = Sender::default();
+        sender.push(frame(1));
+        drain(&mut sender, now);
+        for _ in 0..4 {
+            now = sender.timer().unwrap();
+            sender.handle_timeout(now);
+            drain(&mut sender, now);
+        }
+        sender.push(frame(2));
+        drain(&mut sender, now);
+        assert_eq!(sender.timer(), Some(now + MIN_TIMEOUT));
     }
 
     #[test]
