@@ -101,10 +101,10 @@ impl Sender {
         self.messages -= 1;
         message.frame = None;
         if message.resend {
+            // Sent before the connection or the peer was away: that is no round trip.
             message.resend = false;
             self.to_resend -= 1;
-        }
-        if message.sends == 1 {
+        } else if message.sends == 1 {
             self.round_trip.sample(now.saturating_duration_since(sent));
         }
         if index == 0 {
@@ -294,6 +294,20 @@ mod tests {
             sender.handle_timeout(now);
             drain(&mut sender, now);
         }
+        sender.push(frame(2));
+        drain(&mut sender, now);
+        assert_eq!(sender.timer(), Some(now + MIN_TIMEOUT));
+    }
+
+    #[test]
+    fn an_absence_is_no_round_trip() {
+        let mut now = Instant::now();
+        let mut sender = Sender::default();
+        sender.push(frame(1));
+        drain(&mut sender, now);
+        now += Duration::from_secs(60);
+        sender.resend_all();
+        assert!(sender.acknowledge(0, now), "as late as it is");
         sender.push(frame(2));
         drain(&mut sender, now);
         assert_eq!(sender.timer(), Some(now + MIN_TIMEOUT));
