@@ -15,6 +15,9 @@ use super::rtt::RoundTrip;
 const WINDOW_BYTES: usize = 1024 * 1024;
 /// Unacknowledged messages above which the window is closed.
 const WINDOW_MESSAGES: usize = 1000;
+/// Numbers from the oldest unacknowledged message on above which the window is closed. What is
+/// acknowledged behind it costs the peer memory too: it holds that.
+const WINDOW_SPAN: usize = 10 * WINDOW_MESSAGES;
 /// The least time to an agent's acknowledgement that is worth a resend.
 const MIN_TIMEOUT: Duration = Duration::from_millis(200);
 /// The timeout doubles with each resend of a message, up to this.
@@ -72,7 +75,9 @@ impl Sender {
 
     /// Whether more data may be pushed.
     pub fn has_room(&self) -> bool {
-        self.bytes < WINDOW_BYTES && self.messages < WINDOW_MESSAGES
+        self.bytes < WINDOW_BYTES
+            && self.messages < WINDOW_MESSAGES
+            && self.queue.len() < WINDOW_SPAN
     }
 
     /// Whether everything was acknowledged.
@@ -311,6 +316,21 @@ mod tests {
         sender.push(frame(2));
         drain(&mut sender, now);
         assert_eq!(sender.timer(), Some(now + MIN_TIMEOUT));
+    }
+
+    #[test]
+    fn the_window_closes_behind_a_message_that_is_never_acknowledged() {
+        let now = Instant::now();
+        let mut sender = Sender::default();
+        while sender.has_room() {
+            let number = sender.next_sequence_number();
+            sender.push(frame(1));
+            drain(&mut sender, now);
+            assert!(number == 0 || sender.acknowledge(number, now));
+        }
+        assert_eq!(sender.next_sequence_number(), WINDOW_SPAN as i64);
+        assert!(sender.acknowledge(0, now));
+        assert!(sender.has_room() && sender.is_empty());
     }
 
     #[test]
