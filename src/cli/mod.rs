@@ -11,6 +11,7 @@ mod install_plugin;
 mod log;
 mod output;
 mod parameters;
+mod plugin;
 pub mod report;
 mod resume_session;
 mod shorthand;
@@ -61,7 +62,7 @@ enum Command {
 /// 253 configuration or credentials, 254 the service refused, 255 anything else, 128 + n signal n.
 pub fn main(args: Vec<OsString>) -> u8 {
     if is_plugin(&args) {
-        return plugin_main(args.into_iter().skip(1).collect());
+        return plugin::main(args.into_iter().skip(1).collect());
     }
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
@@ -74,12 +75,6 @@ pub fn main(args: Vec<OsString>) -> u8 {
             report::status(&error)
         }
     }
-}
-
-// Hook: becomes `plugin::main`.
-fn plugin_main(_args: Vec<OsString>) -> u8 {
-    report::error("the plugin is not wired yet", None);
-    255
 }
 
 fn run(cli: Cli) -> anyhow::Result<u8> {

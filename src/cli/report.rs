@@ -9,6 +9,7 @@ use std::io::Write;
 use clap::error::ErrorKind;
 
 use crate::aws;
+use crate::session::SessionFailure;
 
 /// The command line makes no sense.
 pub const USAGE: u8 = 252;
@@ -88,6 +89,9 @@ pub fn status(error: &anyhow::Error) -> u8 {
         if let Some(error) = cause.downcast_ref::<aws::Error>() {
             return aws_status(error);
         }
+        if let Some(failure) = cause.downcast_ref::<SessionFailure>() {
+            return failure.aws().map_or(FAILURE, aws_status);
+        }
     }
     FAILURE
 }
@@ -158,6 +162,9 @@ fn advice(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return failure.hint.clone();
+        }
+        if let Some(failure) = cause.downcast_ref::<SessionFailure>() {
+            return failure.hint();
         }
         cause.downcast_ref::<aws::Error>()?.hint()
     })

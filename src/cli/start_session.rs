@@ -8,6 +8,8 @@ use super::global::Global;
 use super::report::Failure;
 use super::{input, parameters};
 use crate::aws::{Aws, SessionGrant, StartSession};
+use crate::session::{self, Setup};
+use crate::{channel, terminal};
 
 /// `ssmx start-session`
 #[derive(Clone, Debug, clap::Args)]
@@ -43,40 +45,37 @@ pub struct Manners {
     /// Seconds to wait for the node's agent to answer
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     handshake_timeout: Option<u32>,
+    /// Do not pass on the end of a standard input that is no terminal (as Ctrl-D)
+    #[arg(long)]
+    no_eof: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Escape(Option<u8>);
 
-/// What a session is to be run with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionOptions {
-    /// Begins escape commands; `None`: there are none.
-    pub escape: Option<u8>,
-    /// Silence after which a ping is sent; `None` for never.
-    pub keepalive: Option<Duration>,
-    /// How long the agent may take; `None`: as long as is usual.
-    pub handshake_timeout: Option<Duration>,
-    /// Whether stderr may have colour.
-    pub color: bool,
-}
-
 impl Manners {
     /// The same for the session.
-    pub fn options(&self, global: &Global) -> SessionOptions {
+    pub fn options(&self) -> session::Options {
         let seconds = |n: u32| Duration::from_secs(n.into());
-        SessionOptions {
+        let defaults = channel::Options::default();
+        session::Options {
             escape: self.escape_char.0,
-            keepalive: (self.keepalive > 0).then(|| seconds(self.keepalive)),
-            handshake_timeout: self.handshake_timeout.map(seconds),
-            color: global.color(),
+            send_eof: !self.no_eof,
+            channel: channel::Options {
+                keepalive: (self.keepalive > 0).then(|| seconds(self.keepalive)),
+                answer_timeout: self
+                    .handshake_timeout
+                    .map_or(defaults.answer_timeout, seconds),
+                ..defaults
+            },
+            ..session::Options::default()
         }
     }
 }
 
 /// Runs the subcommand; the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
-    let options = args.manners.options(global);
+    let options = args.manners.options();
     let request = request(args)?;
     let aws = global.aws().await?;
     let grant = aws.start_session(&request).await?;
@@ -86,12 +85,19 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
 /// Runs a session that was granted, to its end; the exit status. `target` may be empty if it is
 /// not known.
 pub async fn attach(
-    _aws: Aws,
-    _grant: SessionGrant,
-    _target: String,
-    _options: SessionOptions,
+    aws: Aws,
+    grant: SessionGrant,
+    target: String,
+    options: session::Options,
 ) -> anyhow::Result<u8> {
-    Err(Failure::other("sessions are not wired yet").into())
+    terminal::install_panic_hook();
+    let setup = Setup {
+        aws,
+        grant,
+        target,
+        options,
+    };
+    Ok(session::run(setup).await?.status())
 }
 
 /// What the options say; the command line goes before `--cli-input-json`.
@@ -207,13 +213,11 @@ mod tests {
 
     #[test]
     fn manners_have_defaults_and_zero_is_never() {
-        let global = Cli::try_parse_from(["ssmx", "start-session", "--target", "i"])
-            .expect("good")
-            .global;
-        let options = args(&["--target", "i"]).manners.options(&global);
+        let options = args(&["--target", "i"]).manners.options();
         assert_eq!(options.escape, Some(b'~'));
-        assert_eq!(options.keepalive, Some(Duration::from_secs(30)));
-        assert_eq!(options.handshake_timeout, None);
+        assert_eq!(options.channel.keepalive, Some(Duration::from_secs(30)));
+        assert_eq!(options.channel.answer_timeout, Duration::from_secs(60));
+        assert!(options.send_eof);
         let options = args(&[
             "--target",
             "i",
@@ -225,9 +229,9 @@ mod tests {
             "5",
         ])
         .manners
-        .options(&global);
-        assert_eq!(options.keepalive, None);
+        .options();
+        assert_eq!(options.channel.keepalive, None);
         assert_eq!(options.escape, None);
-        assert_eq!(options.handshake_timeout, Some(Duration::from_secs(5)));
+        assert_eq!(options.channel.answer_timeout, Duration::from_secs(5));
     }
 }

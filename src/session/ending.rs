@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::aws;
 use crate::channel::{ConnectError, ReconnectError};
 use crate::protocol::error::SessionError;
 
@@ -66,6 +67,15 @@ pub enum SessionFailure {
 }
 
 impl SessionFailure {
+    /// The error of AWS behind it, if there is one.
+    pub fn aws(&self) -> Option<&aws::Error> {
+        match self {
+            Self::NotConnected(ConnectError::Aws(error))
+            | Self::LostForGood(ReconnectError::Resume(error)) => Some(error),
+            _ => None,
+        }
+    }
+
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
