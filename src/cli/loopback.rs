@@ -1,0 +1,215 @@
+//! `ssmx loopback`: AWS in miniature on this machine, to try ssmx with and to run things against.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use tokio::process::{Child, Command};
+
+use super::global::Global;
+use super::output;
+use super::report::Failure;
+use crate::loopback::{Loopback, Options, UNSET};
+
+/// `ssmx loopback`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Do not pause between reads as the real agent does: for benchmarks
+    #[arg(long)]
+    no_pacing: bool,
+    /// Encrypt the sessions with a KMS key
+    #[arg(long)]
+    kms: bool,
+    /// The version that the agent announces
+    #[arg(long, value_name = "VERSION", default_value = "3.3.0.0")]
+    agent_version: String,
+    /// The shell of the node
+    #[arg(long, value_name = "PATH")]
+    shell: Option<PathBuf>,
+    /// Print the environment that leads here, and stay until interrupted
+    #[arg(long, conflicts_with = "command")]
+    serve: bool,
+    /// Run this with that environment instead of opening a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Runs the subcommand; the exit status: that of the session or the command.
+pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
+    let loopback = Loopback::start(Options {
+        paced: !args.no_pacing,
+        kms: args.kms,
+        agent_version: args.agent_version,
+        shell: args.shell,
+        ..Options::default()
+    })
+    .map_err(|error| Failure::other(format!("loopback cannot start: {error}")))?;
+    if args.serve {
+        return serve(&loopback).await;
+    }
+    let command = if args.command.is_empty() {
+        shell(&loopback, global)?
+    } else {
+        args.command
+    };
+    run_command(&loopback, &command).await
+}
+
+/// The command line that opens a shell through everything there is. A process of its own, since
+/// only a new process can have the environment that leads to `loopback`.
+fn shell(loopback: &Loopback, global: &Global) -> Result<Vec<OsString>, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::other(format!("cannot find this program's file: {error}")))?;
+    let mut command = vec![program.into_os_string()];
+    let arguments = ["start-session", "--target", loopback.target()];
+    command.extend(arguments.map(OsString::from));
+    if global.debug() {
+        command.push("--debug".into());
+    }
+    Ok(command)
+}
+
+/// Runs a command to its end. Keys that interrupt it reach it by themselves, and not this process.
+async fn run_command(loopback: &Loopback, command: &[OsString]) -> anyhow::Result<u8> {
+    let mut signals = Signals::install()?;
+    let (program, arguments) = command
+        .split_first()
+        .ok_or_else(|| Failure::usage("there is no command"))?;
+    let mut child = Command::new(program);
+    child.args(arguments).envs(loopback.environment());
+    for name in UNSET {
+        child.env_remove(name);
+    }
+    let mut child = child.spawn().map_err(|error| {
+        let program = program.to_string_lossy();
+        Failure::other(format!("cannot run {program}: {error}"))
+    })?;
+    loop {
+        tokio::select! {
+            status = child.wait() => return Ok(status_of(status?)),
+            signal = signals.next() => signal.pass_on(&mut child),
+        }
+    }
+}
+
+/// Prints the environment and waits for a signal.
+async fn serve(loopback: &Loopback) -> anyhow::Result<u8> {
+    let mut signals = Signals::install()?;
+    let mut exports = format!("unset {}\n", UNSET.join(" "));
+    for (name, value) in loopback.environment() {
+        exports.push_str(&format!("export {name}={}\n", shell_words::quote(&value)));
+    }
+    output::text(&exports)?;
+    eprintln!(
+        "ssmx: AWS in miniature at {}; with the lines above in a shell, try\n\
+         ssmx: ssmx start-session --target {}\n\
+         ssmx: Ctrl-C ends it",
+        loopback.endpoint_url(),
+        loopback.target(),
+    );
+    signals.next().await;
+    Ok(0)
+}
+
+/// As shells have it: the exit status, or 128 + n by signal n.
+fn status_of(status: ExitStatus) -> u8 {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return u8::try_from(128 + signal).unwrap_or(u8::MAX);
+    }
+    status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(super::report::FAILURE)
+}
+
+/// The signals that would end this process. Handled, they are not inherited as ignored.
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    quit: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+enum Signal {
+    /// From the keyboard: the whole process group has it.
+    Key,
+    /// Meant for this process: the command has to end.
+    End,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn install() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::Key,
+            _ = self.quit.recv() => Signal::Key,
+            _ = self.terminate.recv() => Signal::End,
+            _ = self.hangup.recv() => Signal::End,
+        }
+    }
+}
+
+#[cfg(windows)]
+struct Signals {
+    interrupt: tokio::signal::windows::CtrlC,
+    close: tokio::signal::windows::CtrlClose,
+}
+
+#[cfg(windows)]
+impl Signals {
+    fn install() -> io::Result<Self> {
+        use tokio::signal::windows::{ctrl_c, ctrl_close};
+        Ok(Self {
+            interrupt: ctrl_c()?,
+            close: ctrl_close()?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::Key,
+            _ = self.close.recv() => Signal::End,
+        }
+    }
+}
+
+impl Signal {
+    fn pass_on(self, child: &mut Child) {
+        match self {
+            Self::Key => {}
+            Self::End => end(child),
+        }
+    }
+}
+
+/// Asks the command to end, so that it can end its session.
+#[cfg(unix)]
+fn end(child: &mut Child) {
+    use rustix::process::{Pid, Signal, kill_process};
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    if let Some(id) = id.and_then(Pid::from_raw) {
+        // It may have ended already.
+        let _ = kill_process(id, Signal::TERM);
+    }
+}
+
+#[cfg(not(unix))]
+fn end(child: &mut Child) {
+    // It may have ended already.
+    let _ = child.start_kill();
+}
