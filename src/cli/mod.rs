@@ -25,6 +25,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use global::Global;
 
+use crate::terminal::{self, ColorChoice};
+
 /// The name under which the AWS CLI looks for its plugin.
 pub(crate) const PLUGIN_NAME: &str = "session-manager-plugin";
 
@@ -79,6 +81,10 @@ pub fn main(args: Vec<OsString>) -> u8 {
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
     let Cli { global, command } = cli;
+    terminal::set_color(match global.color() {
+        true => ColorChoice::Always,
+        false => ColorChoice::Never,
+    });
     log::start(&global)?;
     // What needs no runtime.
     if let Command::InstallPlugin(args) = &command {

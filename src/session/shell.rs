@@ -32,6 +32,12 @@ const QUIET_START: Duration = Duration::from_secs(15);
 /// How long an interrupted command may take to end before the session is ended over it.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(3);
 
+/// Quiet after output that came behind the end of standard input. A pipe stays at its end, a
+/// terminal passes each end-of-file character to one reader: the next one gets its own.
+const NEXT_READER: Duration = Duration::from_millis(300);
+/// How many readers get one.
+const END_OF_FILES: u32 = 100;
+
 const INTERRUPT: &[u8] = &[0x03];
 const QUIT: &[u8] = &[0x1c];
 const SUSPEND: &[u8] = &[0x1a];
@@ -61,6 +67,9 @@ pub struct Session {
     loss: LossNotice,
     quiet_start: Option<Instant>,
     interrupted: Option<Instant>,
+    /// End-of-file characters that may still be sent; none before the end of standard input.
+    end_of_files: u32,
+    next_reader: Option<Instant>,
     writing: bool,
 }
 
@@ -120,6 +129,8 @@ impl Session {
             loss: LossNotice::default(),
             quiet_start: Some(Instant::now() + QUIET_START),
             interrupted: None,
+            end_of_files: 0,
+            next_reader: None,
             writing: true,
         })
     }
@@ -136,10 +147,13 @@ impl Session {
     }
 
     async fn wait(&mut self) -> Woken {
-        let deadline = [self.loss.deadline(), self.quiet_start, self.interrupted]
-            .into_iter()
-            .flatten()
-            .min();
+        let deadlines = [
+            self.loss.deadline(),
+            self.quiet_start,
+            self.interrupted,
+            self.next_reader,
+        ];
+        let deadline = deadlines.into_iter().flatten().min();
         let room = self.to_send_bytes < TYPE_AHEAD;
         let input = self.input.as_mut().filter(|_| room);
         tokio::select! {
@@ -187,7 +201,12 @@ impl Session {
                 self.quiet_start = None;
                 return self.start(kind);
             }
-            Event::Output(data) => self.write(data),
+            Event::Output(data) => {
+                if self.end_of_files > 0 {
+                    self.next_reader = Some(Instant::now() + NEXT_READER);
+                }
+                self.write(data);
+            }
             Event::Stderr(data) if plugin => self.write(data),
             Event::Stderr(data) => {
                 self.stderr.push(data);
@@ -272,6 +291,7 @@ impl Session {
             for _ in 0..if self.last_typed == b'\n' { 1 } else { 2 } {
                 self.queue(Bytes::from_static(END_OF_FILE));
             }
+            self.end_of_files = END_OF_FILES;
         }
         None
     }
@@ -320,6 +340,11 @@ impl Session {
         if self.quiet_start.is_some_and(|at| at <= now) {
             self.quiet_start = None;
             terminal::notice("the agent has not answered yet, still waiting (Ctrl-C gives up)");
+        }
+        if self.next_reader.is_some_and(|at| at <= now) {
+            self.next_reader = None;
+            self.end_of_files -= 1;
+            self.queue(Bytes::from_static(END_OF_FILE));
         }
         if self.interrupted.is_some_and(|at| at <= now) {
             return Some(Exit::Leave(Ok(Outcome::Signal(2))));

@@ -8,4 +8,6 @@
 mod agent;
 mod channel;
 mod layers;
+#[cfg(unix)]
+mod shell;
 mod support;
