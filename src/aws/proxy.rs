@@ -18,22 +18,23 @@ impl Proxies {
         Self(Matcher::from_env())
     }
 
-    /// The proxy for a URL; `wss` asks as `https` does, `ws` as `http`. Loopback and link-local
-    /// addresses (instance and container metadata) never go through one: no proxy could reach them.
+    /// The proxy for a URL; `wss` asks as `https` does, `ws` as `http`. Plain HTTP to loopback and
+    /// link-local addresses (credentials of instances and containers) never goes through one: no
+    /// proxy could reach them.
     pub(super) fn for_url(&self, url: &Url) -> Result<Option<Intercept>, Error> {
+        let scheme = match url.scheme() {
+            "wss" | "https" => "https",
+            _ => "http",
+        };
         let local = match url.host() {
             Some(Host::Ipv4(address)) => is_local(address.into()),
             Some(Host::Ipv6(address)) => is_local(address.into()),
             Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
             None => true,
         };
-        if local {
+        if local && scheme == "http" {
             return Ok(None);
         }
-        let scheme = match url.scheme() {
-            "wss" | "https" => "https",
-            _ => "http",
-        };
         let host = url.host_str().unwrap_or_default();
         let authority = match url.port() {
             Some(port) => format!("{host}:{port}"),
@@ -97,6 +98,7 @@ mod tests {
         for url in [
             "wss://ssmmessages.us-east-1.amazonaws.com/x?y=z",
             "https://a.example:8443",
+            "wss://localhost:8443",
         ] {
             let proxy = ask(url).expect("http proxy").expect("one is set");
             assert!(proxy.starts_with("http://proxy.example:3128"), "{proxy}");

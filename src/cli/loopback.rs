@@ -10,7 +10,10 @@ use tokio::process::{Child, Command};
 use super::global::Global;
 use super::output;
 use super::report::Failure;
+use super::start_session;
+use crate::aws::{self, Aws, StartSession};
 use crate::loopback::{Loopback, Options, UNSET};
+use crate::{session, terminal};
 
 /// `ssmx loopback`
 #[derive(Clone, Debug, clap::Args)]
@@ -48,26 +51,38 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     if args.serve {
         return serve(&loopback).await;
     }
-    let command = if args.command.is_empty() {
-        shell(&loopback, global)?
-    } else {
-        args.command
-    };
-    run_command(&loopback, &command).await
+    if args.command.is_empty() {
+        return shell(&loopback, global).await;
+    }
+    run_command(&loopback, &args.command).await
 }
 
-/// The command line that opens a shell through everything there is. A process of its own, since
-/// only a new process can have the environment that leads to `loopback`.
-fn shell(loopback: &Loopback, global: &Global) -> Result<Vec<OsString>, Failure> {
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::other(format!("cannot find this program's file: {error}")))?;
-    let mut command = vec![program.into_os_string()];
-    let arguments = ["start-session", "--target", loopback.target()];
-    command.extend(arguments.map(OsString::from));
-    if global.debug() {
-        command.push("--debug".into());
-    }
-    Ok(command)
+/// Opens a shell through everything there is, in this process.
+async fn shell(loopback: &Loopback, global: &Global) -> anyhow::Result<u8> {
+    terminal::notice(
+        "a shell on this machine through an embedded Session Manager; exit or ~. ends it",
+    );
+    let environment = loopback.environment().into_iter();
+    let aws = Aws::load(aws::Options {
+        profile: None,
+        region: None,
+        endpoint_url: None,
+        environment: Some(
+            environment
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        ),
+        ..global.options()
+    })
+    .await?;
+    let request = StartSession {
+        target: loopback.target().to_owned(),
+        document_name: None,
+        parameters: Vec::new(),
+        reason: None,
+    };
+    let grant = aws.start_session(&request).await?;
+    start_session::attach(aws, grant, request.target, session::Options::default()).await
 }
 
 /// Runs a command to its end. Keys that interrupt it reach it by themselves, and not this process.

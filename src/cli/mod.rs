@@ -9,6 +9,7 @@ mod global;
 mod input;
 mod install_plugin;
 mod log;
+mod loopback;
 mod output;
 mod parameters;
 mod plugin;
@@ -54,6 +55,8 @@ enum Command {
     DescribeSessions(describe_sessions::Args),
     /// Ask whether a node can be reached
     GetConnectionStatus(get_connection_status::Args),
+    /// Try it without AWS: a shell, or a command, through an embedded Session Manager
+    Loopback(loopback::Args),
     /// Make `aws ssm start-session` and `aws ecs execute-command` use ssmx
     InstallPlugin(install_plugin::Args),
 }
@@ -98,6 +101,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::TerminateSession(args) => terminate_session::run(&global, args).await,
             Command::DescribeSessions(args) => describe_sessions::run(&global, args).await,
             Command::GetConnectionStatus(args) => get_connection_status::run(&global, args).await,
+            Command::Loopback(args) => loopback::run(&global, args).await,
             Command::InstallPlugin(args) => install_plugin::run(&args),
         }
     });
