@@ -8,9 +8,6 @@ pub enum EncodeError {
     /// Agents skip such a message, so it must never be sent.
     #[error("a message needs a payload")]
     EmptyPayload,
-    /// The message id is all zeros.
-    #[error("a message needs an id")]
-    NilMessageId,
     /// The field holds 32 bytes.
     #[error("a message type has at most 32 bytes")]
     TypeTooLong,

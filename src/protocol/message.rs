@@ -171,14 +171,11 @@ impl AgentMessage {
     ///
     /// # Errors
     ///
-    /// As both of AWS's serialisers: an empty payload, a nil message id, a type over 32 bytes.
+    /// As both of AWS's serialisers: an empty payload, a type over 32 bytes.
     pub fn encode(&self) -> Result<Bytes, EncodeError> {
         let name = self.message_type.as_str().as_bytes();
         if self.payload.is_empty() {
             return Err(EncodeError::EmptyPayload);
-        }
-        if self.message_id.is_nil() {
-            return Err(EncodeError::NilMessageId);
         }
         let padding = TYPE_LENGTH
             .checked_sub(name.len())
