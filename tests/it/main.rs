@@ -8,6 +8,8 @@
 mod agent;
 mod channel;
 mod layers;
+mod peer;
 #[cfg(unix)]
 mod shell;
 mod support;
+mod vectors;
