@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use tokio::process::{Child, Command};
 
+use super::PLUGIN_NAME;
 use super::global::Global;
 use super::output;
 use super::report::Failure;
@@ -92,7 +93,9 @@ async fn run_command(loopback: &Loopback, command: &[OsString]) -> anyhow::Resul
         .split_first()
         .ok_or_else(|| Failure::usage("there is no command"))?;
     let mut child = Command::new(program);
+    let programs = Programs::new()?;
     child.args(arguments).envs(loopback.environment());
+    child.env("PATH", programs.path()?);
     for name in UNSET {
         child.env_remove(name);
     }
@@ -106,6 +109,42 @@ async fn run_command(loopback: &Loopback, command: &[OsString]) -> anyhow::Resul
             signal = signals.next() => signal.pass_on(&mut child),
         }
     }
+}
+
+/// A directory in which this program is found under its names, as a command and as the plugin of
+/// the AWS CLI; gone when dropped.
+struct Programs(tempfile::TempDir);
+
+impl Programs {
+    fn new() -> anyhow::Result<Self> {
+        let failed =
+            |error| Failure::other(format!("cannot make a directory of programs: {error}"));
+        let program = std::env::current_exe().map_err(failed)?;
+        let directory = tempfile::tempdir().map_err(failed)?;
+        for name in ["ssmx", PLUGIN_NAME] {
+            let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+            link(&program, &directory.path().join(name)).map_err(failed)?;
+        }
+        Ok(Self(directory))
+    }
+
+    /// The search path with the directory in front.
+    fn path(&self) -> anyhow::Result<OsString> {
+        let before = std::env::var_os("PATH").unwrap_or_default();
+        let parts = std::iter::once(self.0.path().to_owned()).chain(std::env::split_paths(&before));
+        std::env::join_paths(parts)
+            .map_err(|error| Failure::other(format!("PATH cannot be extended: {error}")).into())
+    }
+}
+
+#[cfg(unix)]
+fn link(program: &Path, name: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(program, name)
+}
+
+#[cfg(not(unix))]
+fn link(program: &Path, name: &Path) -> io::Result<()> {
+    std::fs::copy(program, name).map(drop)
 }
 
 /// Prints the environment and waits for a signal.
