@@ -62,6 +62,10 @@ async fn open(shared: &Arc<Shared>, stream: TcpStream) {
     // Keystrokes must not wait for each other; if it fails they just do.
     let _ = stream.set_nodelay(true);
     let mut session_id = String::new();
+    #[expect(
+        clippy::result_large_err,
+        reason = "the WebSocket library wants the whole response"
+    )]
     let upgrade = |request: &Request, response: Response| match admit(shared, request) {
         Ok(id) => {
             session_id = id;

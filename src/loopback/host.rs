@@ -3,6 +3,7 @@
 //! Reading, writing and waiting block, so each has a thread of its own, and a bounded channel to
 //! the session. The threads end with the program, which ends with its [`Host`] at the latest.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc as blocking;
@@ -76,7 +77,7 @@ impl Remains {
 /// Output that is sent only at the end.
 #[derive(Default)]
 struct Collected {
-    chunks: std::collections::VecDeque<Bytes>,
+    chunks: VecDeque<BytesMut>,
     bytes: usize,
     next: Option<Instant>,
 }
@@ -223,13 +224,13 @@ impl Host {
         let collected = self.collected.as_mut()?;
         let chunk = collected.chunks.front_mut()?;
         if !self.paced {
-            return collected.chunks.pop_front();
+            return collected.chunks.pop_front().map(BytesMut::freeze);
         }
         if let Some(next) = collected.next {
             sleep_until(next).await;
         }
         collected.next = Some(Instant::now() + PACE);
-        let piece = chunk.split_to(CHUNK.min(chunk.len()));
+        let piece = chunk.split_to(CHUNK.min(chunk.len())).freeze();
         if chunk.is_empty() {
             collected.chunks.pop_front();
         }
@@ -292,10 +293,21 @@ impl Drop for Host {
 }
 
 impl Collected {
-    fn push(&mut self, chunk: Bytes) {
-        if self.bytes + chunk.len() <= COLLECT {
-            self.bytes += chunk.len();
-            self.chunks.push_back(chunk);
+    /// Fills chunks up to their full size, whatever the reads were.
+    fn push(&mut self, mut output: Bytes) {
+        output.truncate(COLLECT - self.bytes);
+        self.bytes += output.len();
+        while !output.is_empty() {
+            let room = match self.chunks.back() {
+                Some(chunk) if chunk.len() < READ_BUFFER => READ_BUFFER - chunk.len(),
+                _ => {
+                    self.chunks.push_back(BytesMut::new());
+                    READ_BUFFER
+                }
+            };
+            if let Some(chunk) = self.chunks.back_mut() {
+                chunk.extend_from_slice(&output.split_to(room.min(output.len())));
+            }
         }
     }
 }

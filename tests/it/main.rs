@@ -8,6 +8,7 @@
 mod agent;
 mod channel;
 mod layers;
+mod loopback;
 mod peer;
 #[cfg(unix)]
 mod shell;
