@@ -141,9 +141,13 @@ impl Driver {
             answer_timeout: options.answer_timeout,
             no_data_keys: options.no_data_keys,
         };
+        let core = match options.take_over {
+            true => DataChannel::take_over(config, now.into_std()),
+            false => DataChannel::new(config, now.into_std()),
+        };
         let connecting = reconnect::connect_first(aws.clone(), grant.clone());
         Ok(Self {
-            core: DataChannel::new(config, now.into_std()),
+            core,
             link: Link::Connecting(Box::pin(connecting)),
             keepalive: options.keepalive,
             aws,

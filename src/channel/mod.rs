@@ -35,6 +35,8 @@ pub struct Options {
     pub max_payload: usize,
     /// Why data keys cannot be had, if so.
     pub no_data_keys: Option<String>,
+    /// The session is in force already, and its client is gone.
+    pub take_over: bool,
 }
 
 impl Default for Options {
@@ -44,6 +46,7 @@ impl Default for Options {
             answer_timeout: Duration::from_secs(60),
             max_payload: 1024,
             no_data_keys: None,
+            take_over: false,
         }
     }
 }

@@ -22,7 +22,8 @@ pub struct Args {
 
 /// Runs the subcommand; the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
-    let options = args.manners.options();
+    let mut options = args.manners.options();
+    options.channel.take_over = true;
     let aws = global.aws().await?;
     let grant = aws.resume_session(&args.session_id).await?;
     if global.wants_json() {

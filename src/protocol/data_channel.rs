@@ -38,6 +38,13 @@ const CLOSING_GRACE: Duration = Duration::from_millis(200);
 /// How long a connected, unpaused agent may acknowledge nothing.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Messages by which a client that takes over a session gets ahead of the number that the agent
+/// expects, which nothing tells: agents acknowledge older numbers and throw them away.
+const CATCH_UP: u32 = 16_384;
+
+/// What a terminal is taken for that nobody has told the size of.
+const FALLBACK_SIZE: Size = Size { cols: 80, rows: 24 };
+
 /// What a [`DataChannel`] cannot make up itself.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -143,6 +150,8 @@ pub struct DataChannel {
     agent: AgentFeatures,
     cipher: Option<Cipher>,
     size: Option<Size>,
+    /// Messages still to be sent before the agent can be expected to listen.
+    catch_up: u32,
     control: VecDeque<Transmit>,
     events: VecDeque<Event>,
     answer_deadline: Option<Instant>,
@@ -154,7 +163,7 @@ pub struct DataChannel {
 impl DataChannel {
     /// Whether data may be written: the session is in force and the window is open.
     pub fn can_write(&self) -> bool {
-        matches!(self.phase, Phase::Session) && self.sender.has_room()
+        matches!(self.phase, Phase::Session) && self.catch_up == 0 && self.sender.has_room()
     }
 
     /// Whether everything written was acknowledged.
@@ -203,11 +212,24 @@ impl DataChannel {
             agent: AgentFeatures::default(),
             cipher: None,
             size: None,
+            catch_up: 0,
             control: VecDeque::new(),
             events: VecDeque::new(),
             answer_deadline: None,
             last_progress: now,
             stats: Stats::default(),
+        }
+    }
+
+    /// A channel that takes over a session in force, which another client began: a shell, as far
+    /// as anyone can know. What that client had acknowledged is gone; an encrypted session cannot
+    /// be taken over, since only its client had the key.
+    pub fn take_over(config: Config, now: Instant) -> Self {
+        Self {
+            receiver: Receiver::adopting(),
+            catch_up: CATCH_UP,
+            size: Some(FALLBACK_SIZE),
+            ..Self::new(config, now)
         }
     }
 
@@ -233,6 +255,9 @@ impl DataChannel {
             *at = Some(now + PROBE_AFTER);
         }
         self.start_answer_clock(now);
+        if self.catch_up > 0 && matches!(self.phase, Phase::Opening { .. }) {
+            self.start(now, SessionType::StandardStream);
+        }
     }
 
     /// The connection is lost.
@@ -284,6 +309,10 @@ impl DataChannel {
             return;
         }
         self.sender.handle_timeout(now);
+        if self.receiver.timer().is_some_and(|at| at <= now) {
+            self.receiver.begin();
+            self.deliver(now);
+        }
         if self
             .progress_deadline()
             .is_some_and(|deadline| deadline <= now)
@@ -378,6 +407,10 @@ impl DataChannel {
         if self.paused {
             return None;
         }
+        while self.catch_up > 0 && self.sender.has_room() {
+            self.catch_up -= 1;
+            self.send_size(now);
+        }
         self.sender.poll_transmit(now).map(Transmit::Binary)
     }
 
@@ -406,7 +439,12 @@ impl DataChannel {
             } => Some(until),
             _ => None,
         };
-        let unpaused = [probe, self.sender.timer(), self.progress_deadline()];
+        let unpaused = [
+            probe,
+            self.sender.timer(),
+            self.receiver.timer(),
+            self.progress_deadline(),
+        ];
         unpaused
             .into_iter()
             .filter(|_| !self.paused)
@@ -461,11 +499,14 @@ impl DataChannel {
         self.last_progress = now;
         self.acknowledge(now, message.sequence_number, message.message_id);
         self.unpause(now);
-        while let Some(received) = self.receiver.next() {
+        self.deliver(now);
+    }
+
+    fn deliver(&mut self, now: Instant) {
+        while !self.has_ended()
+            && let Some(received) = self.receiver.next()
+        {
             self.dispatch(now, received);
-            if self.has_ended() {
-                return;
-            }
         }
     }
 
@@ -498,6 +539,8 @@ impl DataChannel {
         if matches!(self.phase, Phase::Closing { .. }) {
             return;
         }
+        self.receiver.begin();
+        self.deliver(now);
         if self.receiver.has_gap() {
             // Data of a session that was never in force has nobody to go to.
             if matches!(self.phase, Phase::Session) {

@@ -17,6 +17,10 @@ const REMEMBERED: usize = 2048;
 /// How old an acknowledgement may be that a lost connection took with it.
 const REMEMBERED_FOR: Duration = Duration::from_secs(120);
 
+/// How long a client that took over a session waits for older messages before it begins with the
+/// oldest it has. Agents send their oldest unacknowledged message ten times a second.
+const ADOPTION: Duration = Duration::from_millis(300);
+
 /// What one stream message carried.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Received {
@@ -45,9 +49,48 @@ pub struct Receiver {
     held: BTreeMap<i64, Received>,
     held_bytes: usize,
     acknowledged: VecDeque<(Instant, i64, Uuid)>,
+    adoption: Adoption,
+}
+
+/// Whether the stream was received from its beginning.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Adoption {
+    #[default]
+    None,
+    /// Nothing has come yet of a stream that somebody else has received so far.
+    Waiting,
+    /// It goes on with the oldest message that has come by then.
+    Until(Instant),
 }
 
 impl Receiver {
+    /// A receiver of the rest of a stream, from whichever message the peer sends first.
+    pub fn adopting() -> Self {
+        Self {
+            adoption: Adoption::Waiting,
+            ..Self::default()
+        }
+    }
+
+    /// When [`begin`](Self::begin) is due.
+    pub fn timer(&self) -> Option<Instant> {
+        match self.adoption {
+            Adoption::Until(at) => Some(at),
+            Adoption::None | Adoption::Waiting => None,
+        }
+    }
+
+    /// An adopted stream begins with the oldest message that has come; take what can be taken
+    /// with [`next`](Self::next).
+    pub fn begin(&mut self) {
+        if let (Adoption::Until(_), Some((&oldest, _))) =
+            (self.adoption, self.held.first_key_value())
+        {
+            self.expected = oldest;
+            self.adoption = Adoption::None;
+        }
+    }
+
     /// The number of the next message in order.
     pub fn expected(&self) -> i64 {
         self.expected
@@ -63,6 +106,11 @@ impl Receiver {
         let number = message.sequence_number;
         if number < 0 {
             return Receipt::Refused;
+        }
+        if self.adoption == Adoption::Waiting {
+            self.adoption = Adoption::Until(now + ADOPTION);
+            // What comes next may be older, but not by more than agents ever have in flight.
+            self.expected = (number - HOLD_MESSAGES / 2).max(0);
         }
         if number < self.expected || self.held.contains_key(&number) {
             self.remember(now, number, message.message_id);
@@ -87,6 +135,9 @@ impl Receiver {
 
     /// The next message in order, if it is there.
     pub fn next(&mut self) -> Option<Received> {
+        if self.adoption != Adoption::None {
+            return None;
+        }
         let received = self.held.remove(&self.expected)?;
         self.held_bytes -= received.payload.len();
         self.expected += 1;

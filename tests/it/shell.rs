@@ -283,3 +283,26 @@ fn a_reader_that_goes_away_is_a_quiet_end() {
     assert!(done.text().ends_with("141\n"), "{done:?}");
     assert!(loopback.wait_for(|stats| stats.ended == 1, DEADLINE));
 }
+
+/// A client that is gone without a word leaves its session behind; another one takes it over.
+#[test]
+fn an_orphaned_session_can_be_taken_over() {
+    let (loopback, scratch) = (loopback(), Scratch::new());
+    let mut terminal = on_terminal(&loopback, "", &scratch);
+    terminal.type_in(b"PS1='re''mote> '\r");
+    terminal.wait_for("remote> ");
+    terminal.type_in(b"kept=42; sleep 0.3; echo un''seen\r");
+    terminal.wait_for("kept=42");
+    kill(ssmx_below(terminal.id()), "-KILL");
+    terminal.wait_for("status 137");
+    terminal.finish();
+    let session = loopback.stats().session_id.expect("a session");
+    let mut resume = command(SSMX, &loopback);
+    resume.args(["resume-session", "--session-id", &session]);
+    let mut terminal = Terminal::spawn(&resume);
+    terminal.wait_for("unseen");
+    terminal.type_in(b"echo $((kept+1))\r");
+    terminal.wait_for("43");
+    terminal.type_in(b"exit\r");
+    assert_eq!(terminal.finish(), 0);
+}
