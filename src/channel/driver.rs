@@ -3,46 +3,32 @@
 //! One loop: what came in goes into the core, what the core has to say goes out, events wait for
 //! the session without keeping acknowledgements or pings from going on.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt as _, Sink as _, Stream as _};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::debug;
 use uuid::Uuid;
 
+use super::pending::Pending;
 use super::reconnect::{self, Connection, ReconnectError};
-use super::websocket::{self, ConnectError, Socket};
+use super::websocket::{self, ConnectError};
+use super::wire::Wire;
 use super::{End, Event, Options};
 use crate::aws::{Aws, SessionGrant};
 use crate::protocol::cipher::DataKey;
 use crate::protocol::data_channel;
 use crate::protocol::handshake::{DataKeyRequest, SealedDataKey};
 use crate::protocol::payload::{Flag, Size};
-use crate::protocol::{Config, DataChannel, Transmit};
+use crate::protocol::{Config, DataChannel};
 
-/// Output that may wait for the session before the socket is no longer read, in bytes.
-const MAX_PENDING: usize = 2 * 1024 * 1024;
-/// Output events are joined up to this size, in bytes.
-const JOINED_OUTPUT: usize = 64 * 1024;
 /// Acknowledgements that may wait for the socket before it is no longer read.
 const MAX_ACKNOWLEDGEMENTS: usize = 8192;
-/// Frames read before other work has its turn.
-const FRAMES_A_TURN: usize = 256;
-/// Bytes read before other work has its turn.
-const BYTES_A_TURN: usize = 512 * 1024;
-/// Frames after which acknowledgements are sent, while more can be read.
-const FRAMES_A_FLUSH: usize = 64;
-/// Silence, with something unacknowledged, after which a ping tells whether anybody is there.
-const UNACKNOWLEDGED_SILENCE: Duration = Duration::from_secs(5);
-/// The most that the gateway has to answer a ping.
-const MAX_PONG_WAIT: Duration = Duration::from_secs(15);
 /// Connections in a row that may be lost before the agent is heard on them, with pauses of up to
 /// 5 s in between: some minutes, and some seconds for a session that has not begun.
 const MAX_USELESS: u32 = 60;
@@ -71,16 +57,6 @@ enum Link {
     },
 }
 
-/// The socket, and what is known of its health.
-struct Wire {
-    socket: Socket,
-    unflushed: bool,
-    last_received: Instant,
-    ping_sent: Option<Instant>,
-    /// What the core had understood when the connection came up.
-    understood: u64,
-}
-
 /// Drives one data channel until it ends.
 pub struct Driver {
     aws: Aws,
@@ -90,9 +66,7 @@ pub struct Driver {
     core: DataChannel,
     link: Link,
     ports: Ports,
-    pending: VecDeque<Event>,
-    joined: BytesMut,
-    pending_bytes: usize,
+    pending: Pending,
     data_key: Option<BoxFuture<KeyOutcome>>,
     clocks: (Instant, SystemTime),
     /// Connections in a row that were lost before the agent was heard on them.
@@ -154,9 +128,7 @@ impl Driver {
             grant,
             target,
             ports,
-            pending: VecDeque::new(),
-            joined: BytesMut::new(),
-            pending_bytes: 0,
+            pending: Pending::default(),
             data_key: None,
             clocks: (now, wall),
             useless: 0,
@@ -178,16 +150,15 @@ impl Driver {
         }
         debug!(stats = ?self.core.stats(), "channel ended");
         if let Link::Up(wire) = &mut self.link {
-            // The gateway may be gone already; that is no concern any more.
-            let _ = wire.socket.close(None).await;
+            wire.close().await;
         }
     }
 
     async fn turn(&mut self) -> Woken {
         let deadline = self.deadline();
         let may_write = !self.ended && self.core.can_write();
-        let may_read = self.pending_bytes < MAX_PENDING
-            && self.core.queued_acknowledgements() < MAX_ACKNOWLEDGEMENTS;
+        let may_read =
+            !self.pending.is_full() && self.core.queued_acknowledgements() < MAX_ACKNOWLEDGEMENTS;
         let Self {
             core,
             link,
@@ -195,8 +166,6 @@ impl Driver {
             data_key,
             pending,
             ended,
-            pending_bytes,
-            joined,
             ..
         } = self;
         // Not biased: neither may a flood of output keep a Ctrl-C waiting, nor the other way round.
@@ -204,7 +173,7 @@ impl Driver {
             permit = ports.events.reserve(), if !pending.is_empty() || ports.events.is_closed() => {
                 match permit {
                     Ok(permit) => {
-                        if let Some(event) = pop_pending(pending, joined, pending_bytes) {
+                        if let Some(event) = pending.pop() {
                             permit.send(event);
                         }
                         Woken::Delivered
@@ -275,7 +244,7 @@ impl Driver {
     fn take_events(&mut self) {
         while let Some(event) = self.core.poll_event() {
             match event {
-                data_channel::Event::Output(data) => self.push_output(data),
+                data_channel::Event::Output(data) => self.push(Event::Output(data)),
                 data_channel::Event::Started(kind, agent) => {
                     self.started = true;
                     self.push(Event::Started(kind, agent));
@@ -306,13 +275,7 @@ impl Driver {
         self.grant = connection.grant;
         self.core
             .handle_connect(now.into_std(), self.grant.token.reveal());
-        self.link = Link::Up(Box::new(Wire {
-            socket: connection.socket,
-            unflushed: false,
-            last_received: now,
-            ping_sent: None,
-            understood: self.core.stats().understood,
-        }));
+        self.link = Link::Up(Box::new(Wire::new(connection.socket, now, &self.core)));
     }
 
     fn lose(&mut self, reason: String) {
@@ -322,8 +285,10 @@ impl Driver {
         debug!(reason, "connection lost");
         self.core.handle_disconnect();
         if let Link::Up(wire) = &self.link {
-            let useful = self.core.stats().understood > wire.understood;
-            self.useless = if useful { 0 } else { self.useless + 1 };
+            self.useless = match wire.was_useful(&self.core) {
+                true => 0,
+                false => self.useless + 1,
+            };
         }
         let patience = if self.started {
             MAX_USELESS
@@ -354,27 +319,7 @@ impl Driver {
     }
 
     fn push(&mut self, event: Event) {
-        self.pending_bytes += event_bytes(&event);
-        if !self.joined.is_empty() {
-            let joined = self.joined.split().freeze();
-            self.pending.push_back(Event::Output(joined));
-        }
-        self.pending.push_back(event);
-    }
-
-    /// Small outputs are joined, so that the session is woken and writes less often.
-    fn push_output(&mut self, data: Bytes) {
-        self.pending_bytes += data.len();
-        if self.joined.is_empty() && self.pending.is_empty() {
-            // Nothing waits: this one goes out as it is.
-            self.pending.push_back(Event::Output(data));
-            return;
-        }
-        if self.joined.len() + data.len() > JOINED_OUTPUT && !self.joined.is_empty() {
-            let joined = self.joined.split().freeze();
-            self.pending.push_back(Event::Output(joined));
-        }
-        self.joined.extend_from_slice(&data);
+        self.pending.push(event);
     }
 }
 
@@ -385,40 +330,26 @@ impl Driver {
         core.into_iter().chain(self.health_deadline()).min()
     }
 
-    fn pong_wait(&self) -> Option<Duration> {
-        self.keepalive
-            .map(|keepalive| (keepalive / 2).min(MAX_PONG_WAIT))
-    }
-
     /// When the gateway's silence calls for a ping, or is taken for a loss.
     fn health_deadline(&self) -> Option<Instant> {
-        let (Link::Up(wire), Some(keepalive), Some(pong)) =
-            (&self.link, self.keepalive, self.pong_wait())
-        else {
-            return None;
-        };
-        // While the session lags and nothing is read, silence proves nothing.
-        if self.pending_bytes >= MAX_PENDING {
-            return None;
+        match (&self.link, self.keepalive) {
+            // While the session lags and nothing is read, silence proves nothing.
+            (Link::Up(wire), Some(keepalive)) if !self.pending.is_full() => {
+                Some(wire.deadline(keepalive, &self.core))
+            }
+            _ => None,
         }
-        Some(match wire.ping_sent {
-            Some(sent) => sent + pong,
-            None if self.core.all_acknowledged() => wire.last_received + keepalive,
-            None => wire.last_received + keepalive.min(UNACKNOWLEDGED_SILENCE),
-        })
     }
 
     fn handle_deadline(&mut self, now: Instant) {
         self.core.handle_timeout(now.into_std());
-        if self.health_deadline().is_none_or(|deadline| now < deadline) {
-            return;
-        }
-        if let Link::Up(wire) = &mut self.link {
-            if wire.ping_sent.is_some() {
-                let silent = now.duration_since(wire.last_received).as_secs();
-                return self.lose(format!("no answer for {silent} s"));
-            }
-            wire.ping(now);
+        if self
+            .health_deadline()
+            .is_some_and(|deadline| deadline <= now)
+            && let Link::Up(wire) = &mut self.link
+            && let Some(reason) = wire.check(now)
+        {
+            self.lose(reason);
         }
     }
 
@@ -435,129 +366,10 @@ impl Driver {
         let ran = wall.duration_since(wall_before).unwrap_or_default();
         if ran > now.duration_since(before) + ASLEEP
             && let Link::Up(wire) = &mut self.link
-            && wire.ping_sent.is_none()
         {
             debug!("the machine was asleep");
-            wire.ping(now);
+            wire.ask(now);
         }
-    }
-}
-
-impl Wire {
-    fn ping(&mut self, now: Instant) {
-        self.ping_sent = Some(now);
-        // Pings are queued even where the socket cannot take more; a dead one shows later.
-        let ping = Message::Ping(Bytes::from_static(b"keepalive"));
-        let _ = Pin::new(&mut self.socket).start_send(ping);
-        self.unflushed = true;
-    }
-
-    /// Moves frames both ways as far as it goes. Ready when something was received, or the
-    /// connection is lost.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        core: &mut DataChannel,
-        may_read: bool,
-    ) -> Poll<Result<(), String>> {
-        let now = Instant::now();
-        let mut received = 0;
-        let mut bytes = 0;
-        loop {
-            if let Poll::Ready(Err(error)) = self.poll_write(cx, core, now) {
-                return Poll::Ready(Err(describe(&error)));
-            }
-            let until = received + FRAMES_A_FLUSH;
-            while may_read && received < until && bytes < BYTES_A_TURN {
-                match Pin::new(&mut self.socket).poll_next(cx) {
-                    Poll::Ready(Some(Ok(message))) => {
-                        received += 1;
-                        bytes += message.len();
-                        self.last_received = now;
-                        self.ping_sent = None;
-                        if let Some(reason) = take(message, core, now) {
-                            return Poll::Ready(Err(reason));
-                        }
-                    }
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(describe(&error))),
-                    Poll::Ready(None) => return Poll::Ready(Err("closed by the gateway".into())),
-                    Poll::Pending => break,
-                }
-            }
-            if received < until || received >= FRAMES_A_TURN {
-                break;
-            }
-        }
-        if let Poll::Ready(Err(error)) = self.poll_write(cx, core, now) {
-            return Poll::Ready(Err(describe(&error)));
-        }
-        if received > 0 {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
-    }
-
-    /// Gives the socket all that the core has to send, and flushes once behind it.
-    fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        core: &mut DataChannel,
-        now: Instant,
-    ) -> Poll<Result<(), tungstenite::Error>> {
-        let mut socket = Pin::new(&mut self.socket);
-        loop {
-            ready!(socket.as_mut().poll_ready(cx))?;
-            let Some(transmit) = core.poll_transmit(now.into_std()) else {
-                break;
-            };
-            let message = match transmit {
-                Transmit::Text(text) => Message::text(text),
-                Transmit::Binary(frame) => Message::Binary(frame),
-            };
-            socket.as_mut().start_send(message)?;
-            self.unflushed = true;
-        }
-        if self.unflushed {
-            ready!(socket.poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// Gives a message to the core; the reason if it is the connection's last.
-fn take(message: Message, core: &mut DataChannel, now: Instant) -> Option<String> {
-    match message {
-        Message::Binary(frame) => core.handle_frame(now.into_std(), frame),
-        Message::Text(text) => core.handle_frame(now.into_std(), text.into()),
-        Message::Close(Some(frame)) => {
-            let code = u16::from(frame.code);
-            // Printable words only: this is shown to the user.
-            let words: String = frame
-                .reason
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(80)
-                .collect();
-            return Some(match words.is_empty() {
-                true => format!("closed by the gateway with code {code}"),
-                false => format!("closed by the gateway with code {code}: {words}"),
-            });
-        }
-        Message::Close(None) => return Some("closed by the gateway".into()),
-        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
-    }
-    None
-}
-
-fn describe(error: &tungstenite::Error) -> String {
-    match error {
-        tungstenite::Error::Io(error) => error.to_string(),
-        tungstenite::Error::Protocol(
-            tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-        ) => "connection reset".into(),
-        error => error.to_string(),
     }
 }
 
@@ -582,26 +394,6 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-fn pop_pending(
-    pending: &mut VecDeque<Event>,
-    joined: &mut BytesMut,
-    bytes: &mut usize,
-) -> Option<Event> {
-    let event = pending.pop_front()?;
-    *bytes -= event_bytes(&event);
-    if pending.is_empty() && !joined.is_empty() {
-        pending.push_back(Event::Output(joined.split().freeze()));
-    }
-    Some(event)
-}
-
-fn event_bytes(event: &Event) -> usize {
-    match event {
-        Event::Output(data) | Event::Stderr(data) => data.len(),
-        _ => 0,
     }
 }
 

@@ -5,8 +5,10 @@
 //! reconnects go on meanwhile.
 
 mod driver;
+mod pending;
 mod reconnect;
 pub mod websocket;
+mod wire;
 
 use std::time::Duration;
 
