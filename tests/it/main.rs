@@ -10,7 +10,9 @@ mod channel;
 mod layers;
 mod loopback;
 mod peer;
+mod plugin;
 #[cfg(unix)]
 mod shell;
+mod simulation;
 mod support;
 mod vectors;

@@ -1,0 +1,117 @@
+//! Properties of the client's core: whatever the network and the agent do, in virtual time.
+
+mod arbitrary;
+mod deadlines;
+mod garbage;
+mod world;
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use ssmx::protocol::Stats;
+
+use world::{End, Kind, Plan, World};
+
+/// A failing plan is printed, and is all that it takes to run it again. `PROPTEST_CASES` runs
+/// more of them.
+fn cases(cases: u32) -> Config {
+    let mut config = Config {
+        failure_persistence: None,
+        ..Config::default()
+    };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = cases;
+    }
+    config
+}
+
+prop_compose! {
+    fn plans()(
+        kind in prop_oneof![Just(Kind::Shell), Just(Kind::EncryptedShell), Just(Kind::Port)],
+        seed: u64,
+        (up, down) in (0usize..40_000, 0usize..40_000),
+        max_payload in 200usize..2000,
+        (loss, duplicates, garbage) in (0u8..35, 0u8..30, 0u8..30),
+        (delay_ms, jitter_ms) in (0u64..150, 0u64..300),
+        (cuts, client_pauses, agent_pauses) in (0u8..4, 0u8..3, 0u8..3),
+        not_ready_ms in 0u64..2000,
+    ) -> Plan {
+        Plan {
+            kind, seed, up, down, max_payload, loss, duplicates, garbage, delay_ms, jitter_ms,
+            cuts, client_pauses, agent_pauses, not_ready_ms,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    #[test]
+    fn every_byte_arrives_once_and_in_order(plan in plans()) {
+        let end = World::new(plan.clone()).run();
+        if end == End::HandshakeTimedOut {
+            prop_assert!(plan.kind != Kind::Shell);
+            prop_assert!(plan.loss > 0 || plan.cuts > 0, "nothing kept the handshake");
+        }
+    }
+
+    #[test]
+    fn a_farewell_ends_the_session_whatever_is_in_flight(plan in plans(), steps in 0usize..2000) {
+        let mut world = World::new(plan);
+        for _ in 0..steps {
+            if world.is_done() {
+                break;
+            }
+            world.step();
+        }
+        let at = world.elapsed();
+        world.farewell("gone");
+        while world.closed.is_none() {
+            world.step();
+        }
+        // What is missing may still come for a moment; nothing behind a gap is ever shown.
+        prop_assert!(world.elapsed() - at <= Duration::from_millis(200));
+        prop_assert_eq!(world.closed.as_deref(), Some("gone"));
+        prop_assert!(world.client.has_ended());
+        prop_assert_eq!(world.client.poll_timeout(), None);
+    }
+}
+
+#[test]
+fn a_calm_network_carries_each_message_once() {
+    for kind in [Kind::Shell, Kind::EncryptedShell, Kind::Port] {
+        let mut world = World::new(Plan::calm(kind, 100_000, 100_000));
+        assert_eq!(world.run(), End::Delivered);
+        let stats = world.client.stats();
+        let Stats {
+            malformed, ignored, ..
+        } = stats;
+        assert_eq!((malformed, ignored), (0, 0), "{kind:?}");
+        assert_eq!((stats.resent, stats.duplicates), (0, 0), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_silent_shell_takes_input() {
+    let mut world = World::new(Plan::calm(Kind::Shell, 10_000, 0));
+    assert_eq!(world.run(), End::Delivered);
+    assert!(world.elapsed() > Duration::from_secs(4), "probe and grace");
+    assert_eq!(world.received(), (0, 0));
+}
+
+/// What the window is for: a bulk upload over a long way must not wait for each acknowledgement.
+#[test]
+fn many_messages_are_under_way_at_a_time() {
+    let plan = Plan {
+        delay_ms: 100,
+        ..Plan::calm(Kind::Port, 1_000_000, 0)
+    };
+    let mut world = World::new(plan);
+    assert_eq!(world.run(), End::Delivered);
+    assert!(
+        world.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        world.elapsed()
+    );
+}
