@@ -2,11 +2,11 @@
 //! gateway and an agent, on 127.0.0.1 and in this process.
 //!
 //! ```text
-//! client --HTTP---> api.rs       StartSession, …: SigV4, tokens, errors as AWS words them
+//! client --HTTP---> api/         StartSession, …: SigV4, tokens, errors as AWS words them
 //! client --WS-----> gateway.rs   the upgrade, its signature, the token
-//!                   session.rs   joins a client and an agent; faults.rs in between
+//!                   session/     joins a client and an agent; fault.rs in between
 //!                   agent/       the agent's protocol, sans-IO
-//!                   host.rs      its terminals and processes
+//!                   host/        its terminals and processes
 //! ```
 //!
 //! It runs programs of the user, so it takes only requests that were signed with the key pair of
@@ -23,6 +23,7 @@ mod output;
 mod session;
 mod sigv4;
 mod state;
+mod stats;
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -34,7 +35,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-pub use self::state::{Injection, Scripted, Stats};
+pub use self::state::{Injection, Scripted};
+pub use self::stats::Stats;
 
 use self::agent::Challenge;
 use self::fault::Faults;

@@ -11,28 +11,29 @@
 
 mod features;
 mod handshake;
+mod interface;
 mod outgoing;
 mod received;
+mod receiver;
 
 pub use features::ClientFeatures;
 pub use handshake::{Challenge, Encryption};
+pub use interface::{Config, Event, Refusal, SessionType, Signal, Transmit};
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fastrand::Rng;
-use serde_json::Value;
-use thiserror::Error;
 use uuid::Uuid;
 
 use crate::protocol::cipher::Cipher;
 use crate::protocol::message::{AgentMessage, FLAG_SYN, FLAG_SYN_FIN, MessageType, PayloadType};
-use crate::protocol::payload::{self, Size};
+use crate::protocol::payload;
 
 use handshake::Handshake;
 use outgoing::Outgoing;
-use received::{Kind, Malformed, Received};
+use received::Received;
 
 /// How many messages the agent keeps, each way.
 pub const BUFFER_CAPACITY: usize = 100_000;
@@ -40,146 +41,6 @@ pub const BUFFER_CAPACITY: usize = 100_000;
 pub const RESEND_TICK: Duration = Duration::from_millis(100);
 /// What held messages may take together, in bytes: ours, the real one has no such bound.
 const HELD_BYTES: usize = 64 << 20;
-
-/// What a session is used for; decides the handshake and what input means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionType {
-    /// A shell on a terminal.
-    StandardStream,
-    /// A command on a terminal.
-    InteractiveCommands,
-    /// A command without terminal and input.
-    NonInteractiveCommands,
-    /// Forwarded connections.
-    Port,
-}
-
-impl SessionType {
-    /// The name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::StandardStream => "Standard_Stream",
-            Self::InteractiveCommands => "InteractiveCommands",
-            Self::NonInteractiveCommands => "NonInteractiveCommands",
-            Self::Port => "Port",
-        }
-    }
-}
-
-/// What an [`Agent`] is made from.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// AgentVersion of the handshake.
-    pub version: String,
-    /// The session's id; part of the encryption context.
-    pub session_id: String,
-    /// The agent's own node id; part of the encryption context.
-    pub target: String,
-    /// What the session is for.
-    pub session_type: SessionType,
-    /// `Properties` of the handshake; null for all but ports.
-    pub properties: Value,
-    /// Whether a command's outputs go apart (old clients are then asked to update).
-    pub separate_output: bool,
-    /// No handshake even where today's agents want one, as those of old.
-    pub skip_handshake: bool,
-    /// Encrypt with this KMS key; not applied to ports.
-    pub encryption: Option<Encryption>,
-    /// Messages held out of order.
-    pub held_capacity: usize,
-    /// Messages kept until they are acknowledged.
-    pub outgoing_capacity: usize,
-    /// [`RESEND_TICK`], or less where a test cannot wait.
-    pub resend_tick: Duration,
-    /// Seeds message ids and challenges.
-    pub seed: u64,
-    /// Wall time at the start, in milliseconds since 1970.
-    pub started_at: u64,
-}
-
-impl Config {
-    /// A session as today's agents run it.
-    pub fn new(session_id: &str, target: &str, session_type: SessionType) -> Self {
-        Self {
-            version: "3.3.0.0".to_owned(),
-            session_id: session_id.to_owned(),
-            target: target.to_owned(),
-            session_type,
-            properties: Value::Null,
-            separate_output: false,
-            skip_handshake: false,
-            encryption: None,
-            held_capacity: BUFFER_CAPACITY,
-            outgoing_capacity: BUFFER_CAPACITY,
-            resend_tick: RESEND_TICK,
-            seed: 0,
-            started_at: 1,
-        }
-    }
-}
-
-/// A frame to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Transmit {
-    /// For the client.
-    Client(Bytes),
-    /// For the gateway itself: the session's state.
-    Gateway(Bytes),
-}
-
-/// A signal for the command of a session without terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// SIGINT.
-    Interrupt,
-    /// SIGQUIT.
-    Quit,
-}
-
-/// What the host is to do.
-#[derive(Clone, PartialEq)]
-pub enum Event {
-    /// Type this into the terminal.
-    Input(Bytes),
-    /// Resize the terminal.
-    Size(Size),
-    /// Signal the command, and call [`Agent::command_ended`] once it is over: the reader waits.
-    Signal(Signal),
-    /// Input of a port session, of any payload type.
-    Delivered(PayloadType, Bytes),
-    /// Ask KMS, then call [`Agent::handle_data_key`].
-    Decrypt {
-        /// The key named in the handshake.
-        key_id: String,
-        /// What the client got from KMS.
-        ciphertext: Vec<u8>,
-        /// Encryption context as the agent knows it.
-        context: Vec<(String, String)>,
-    },
-    /// The handshake is over, or there is none: start the program.
-    Started,
-    /// The session failed, for this reason.
-    Failed(String),
-    /// The gateway ended the session.
-    Cancelled,
-}
-
-/// Why a frame was not processed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// Not a message.
-    #[error("malformed")]
-    Malformed,
-    /// There is no program yet to take it; resending helps.
-    #[error("not ready")]
-    NotReady,
-    /// The payload cannot be used; resending does not help, and the sender is stuck.
-    #[error("the payload cannot be used")]
-    Unusable,
-    /// The agent's reader has crashed or waits for ever.
-    #[error("the reader is dead")]
-    ReaderDead,
-}
 
 enum Reader {
     Running,
@@ -373,131 +234,6 @@ impl Agent {
     /// The next thing to do.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
-    }
-
-    fn process(&mut self, now: Instant, frame: Bytes) -> Result<(), Refusal> {
-        let received = match Received::parse(&frame) {
-            Ok(received) => received,
-            Err(Malformed::Dropped) => return Err(Refusal::Malformed),
-            Err(Malformed::Crashes) => {
-                self.reader = Reader::Dead;
-                return Err(Refusal::ReaderDead);
-            }
-        };
-        match received.kind {
-            Kind::Input => {
-                self.paused = false;
-                self.handle_stream(now, received)
-            }
-            Kind::Acknowledge => {
-                let sequence = received.acknowledged().ok_or(Refusal::Malformed)?;
-                self.paused = false;
-                self.outgoing.acknowledge(sequence, now);
-                Ok(())
-            }
-            Kind::StartPublication => {
-                self.paused = false;
-                Ok(())
-            }
-            Kind::PausePublication => {
-                self.paused = true;
-                Ok(())
-            }
-            Kind::ChannelClosed => {
-                if !received.is_readable_farewell() {
-                    return Err(Refusal::Malformed);
-                }
-                self.events.push_back(Event::Cancelled);
-                Ok(())
-            }
-            Kind::Other => Ok(()),
-        }
-    }
-
-    fn handle_stream(&mut self, now: Instant, received: Received) -> Result<(), Refusal> {
-        let (id, sequence) = (received.id, received.sequence);
-        if sequence < self.expected {
-            self.acknowledge(now, id, sequence);
-        } else if sequence > self.expected {
-            let bytes = self.held_bytes + received.payload.len();
-            if self.held.len() < self.config.held_capacity && bytes <= HELD_BYTES {
-                self.acknowledge(now, id, sequence);
-                let bytes = received.payload.len();
-                let replaced = self.held.insert(sequence, received);
-                self.held_bytes += bytes;
-                self.held_bytes -= replaced.map_or(0, |old| old.payload.len());
-            }
-        } else {
-            self.deliver(received)?;
-            if !self.is_waiting() {
-                self.acknowledge(now, id, sequence);
-                self.expected += 1;
-                self.advance_handshake(now);
-                self.drain(now);
-            }
-        }
-        Ok(())
-    }
-
-    /// Delivers held messages that are now due; they were acknowledged when they came.
-    fn drain(&mut self, now: Instant) {
-        while let Some(received) = self.held.get(&self.expected).cloned() {
-            if self.deliver(received).is_err() || self.is_waiting() {
-                break;
-            }
-            if let Some(done) = self.held.remove(&self.expected) {
-                self.held_bytes -= done.payload.len();
-            }
-            self.expected += 1;
-            self.advance_handshake(now);
-        }
-    }
-
-    fn deliver(&mut self, received: Received) -> Result<(), Refusal> {
-        let Received {
-            payload_type,
-            payload,
-            ..
-        } = received;
-        match payload_type {
-            PayloadType::HANDSHAKE_RESPONSE => return self.take_response(&payload),
-            PayloadType::ENC_CHALLENGE_RESPONSE => return self.take_challenge(&payload),
-            _ if !self.handshake.is_over() => return Ok(()),
-            _ if !self.ready => return Err(Refusal::NotReady),
-            _ => {}
-        }
-        let payload = match &self.cipher {
-            Some(cipher) if payload_type == PayloadType::OUTPUT => {
-                cipher.open(&payload).map_err(|_| Refusal::Unusable)?.into()
-            }
-            _ => payload,
-        };
-        match (self.config.session_type, payload_type) {
-            (SessionType::Port, _) => {
-                self.events
-                    .push_back(Event::Delivered(payload_type, payload));
-            }
-            (SessionType::NonInteractiveCommands, PayloadType::OUTPUT) => {
-                let signal = payload.iter().find_map(|byte| match byte {
-                    0x03 => Some(Signal::Interrupt),
-                    0x1c => Some(Signal::Quit),
-                    _ => None,
-                });
-                if let Some(signal) = signal {
-                    let (id, sequence) = (received.id, received.sequence);
-                    self.reader = Reader::Waiting { id, sequence };
-                    self.events.push_back(Event::Signal(signal));
-                }
-            }
-            (SessionType::NonInteractiveCommands, _) => {}
-            (_, PayloadType::OUTPUT) => self.events.push_back(Event::Input(payload)),
-            (_, PayloadType::SIZE) => {
-                let size = received::size(&payload).ok_or(Refusal::Unusable)?;
-                self.events.push_back(Event::Size(size));
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     fn kill_reader(&mut self) -> Refusal {

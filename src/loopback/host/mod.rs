@@ -3,11 +3,13 @@
 //! Reading, writing and waiting block, so each has a thread of its own, and a bounded channel to
 //! the session. The threads end with the program, which ends with its [`Host`] at the latest.
 
+mod kill;
+mod thread;
+
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io;
 use std::process::{Command, Stdio};
 use std::sync::mpsc as blocking;
-use std::thread;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,6 +17,8 @@ use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use self::kill::Killer;
+use self::thread::{read, wait, write};
 use super::agent;
 use super::output::CHUNK;
 use crate::protocol::message::PayloadType;
@@ -30,9 +34,6 @@ const OUTPUT_QUEUE: usize = 4;
 const INPUT_QUEUE: usize = 64;
 /// How long output is awaited once the program has ended: others may hold the other end open.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long a program has to hang up before it is killed.
-#[cfg(unix)]
-const GRACE: Duration = Duration::from_millis(200);
 /// The most output that is kept for the end of a command, in bytes; more is lost.
 const COLLECT: usize = 256 << 20;
 
@@ -323,169 +324,5 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Reads until the end or an error: a terminal ends with one.
-fn read(mut reader: impl Read + Send + 'static, paced: bool) -> io::Result<mpsc::Receiver<Bytes>> {
-    let (sender, receiver) = mpsc::channel(if paced { 1 } else { OUTPUT_QUEUE });
-    let size = if paced { CHUNK } else { READ_BUFFER };
-    let run = move || {
-        let mut buffer = BytesMut::zeroed(size);
-        loop {
-            let length = match reader.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(length) => length,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => break,
-            };
-            let chunk = if length < size / 2 {
-                Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default())
-            } else {
-                let mut full = std::mem::replace(&mut buffer, BytesMut::zeroed(size));
-                full.truncate(length);
-                full.freeze()
-            };
-            if sender.blocking_send(chunk).is_err() {
-                break;
-            }
-            if paced {
-                thread::sleep(PACE);
-            }
-        }
-    };
-    thread::Builder::new()
-        .name("loopback-read".into())
-        .spawn(run)?;
-    Ok(receiver)
-}
-
-fn write(mut writer: impl Write + Send + 'static) -> io::Result<mpsc::Sender<Bytes>> {
-    let (sender, mut receiver) = mpsc::channel::<Bytes>(INPUT_QUEUE);
-    let run = move || {
-        while let Some(input) = receiver.blocking_recv() {
-            if writer.write_all(&input).is_err() {
-                break;
-            }
-        }
-    };
-    thread::Builder::new()
-        .name("loopback-write".into())
-        .spawn(run)?;
-    Ok(sender)
-}
-
-/// The exit status, and the bare fact for those who cannot await it.
-fn wait(
-    wait: impl FnOnce() -> i32 + Send + 'static,
-) -> io::Result<(oneshot::Receiver<i32>, blocking::Receiver<()>)> {
-    let (sender, receiver) = oneshot::channel();
-    let (ended, has_ended) = blocking::channel();
-    let run = move || {
-        let _ = sender.send(wait());
-        drop(ended);
-    };
-    thread::Builder::new()
-        .name("loopback-wait".into())
-        .spawn(run)?;
-    Ok((receiver, has_ended))
-}
-
-/// Ends a program and its process group.
-#[cfg(unix)]
-struct Killer {
-    leader: Option<rustix::process::Pid>,
-}
-
-#[cfg(unix)]
-impl Killer {
-    fn of_terminal(child: &(dyn portable_pty::Child + Send + Sync)) -> Self {
-        Self::of_id(child.process_id())
-    }
-
-    fn of_command(id: u32) -> Self {
-        Self::of_id(Some(id))
-    }
-
-    fn of_id(id: Option<u32>) -> Self {
-        let leader = id.and_then(|id| i32::try_from(id).ok());
-        Self {
-            leader: leader.and_then(rustix::process::Pid::from_raw),
-        }
-    }
-
-    fn signal(&self, signal: agent::Signal) {
-        let signal = match signal {
-            agent::Signal::Interrupt => rustix::process::Signal::INT,
-            agent::Signal::Quit => rustix::process::Signal::QUIT,
-        };
-        if let Some(leader) = self.leader {
-            let _ = rustix::process::kill_process(leader, signal);
-        }
-    }
-
-    /// Hangs up on the process group, and kills what is left of it after a moment: shells want
-    /// one to hang up on their jobs.
-    fn kill(&self, ended: blocking::Receiver<()>, remains: Remains) {
-        use rustix::process::{Signal, kill_process_group};
-        let Some(leader) = self.leader else { return };
-        let _ = kill_process_group(leader, Signal::HUP);
-        let _ = kill_process_group(leader, Signal::CONT);
-        // In a thread, since drops must not wait.
-        let finish = move || {
-            let _ = ended.recv_timeout(GRACE);
-            let _ = kill_process_group(leader, Signal::KILL);
-            drop(remains);
-        };
-        let spawned = thread::Builder::new()
-            .name("loopback-kill".into())
-            .spawn(finish);
-        if spawned.is_err() {
-            let _ = kill_process_group(leader, Signal::KILL);
-        }
-    }
-}
-
-/// Ends a program.
-#[cfg(not(unix))]
-struct Killer {
-    terminal: Option<std::sync::Mutex<Box<dyn portable_pty::ChildKiller + Send + Sync>>>,
-    id: Option<u32>,
-}
-
-#[cfg(not(unix))]
-impl Killer {
-    fn of_terminal(child: &(dyn portable_pty::Child + Send + Sync)) -> Self {
-        Self {
-            terminal: Some(std::sync::Mutex::new(child.clone_killer())),
-            id: None,
-        }
-    }
-
-    fn of_command(id: u32) -> Self {
-        Self {
-            terminal: None,
-            id: Some(id),
-        }
-    }
-
-    fn signal(&self, _signal: agent::Signal) {
-        self.end();
-    }
-
-    fn kill(&self, _ended: blocking::Receiver<()>, _remains: Remains) {
-        self.end();
-    }
-
-    fn end(&self) {
-        if let Some(terminal) = &self.terminal {
-            if let Ok(mut terminal) = terminal.lock() {
-                let _ = terminal.kill();
-            }
-        } else if let Some(id) = self.id {
-            let _ = Command::new("taskkill")
-                .args(["/T", "/F", "/PID", &id.to_string()])
-                .output();
-        }
     }
 }

@@ -1,0 +1,222 @@
+//! The service APIs, as far as ssmx, the AWS CLI and AWS's plugin call them: JSON 1.1 over HTTP.
+
+mod ecs;
+mod kms;
+mod ssm;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::sigv4::{self, Signed};
+use super::state::{Shared, wall_clock};
+
+/// Connections at once.
+const CONNECTIONS: usize = 64;
+/// The longest request body, in bytes.
+const BODY: usize = 256 << 10;
+/// How long a request's head may take, and an idle connection may stay.
+const IDLE: Duration = Duration::from_secs(30);
+/// How long accepting pauses after an error, such as too many open files.
+const BACK_OFF: Duration = Duration::from_millis(50);
+/// The account of everything here.
+const ACCOUNT: &str = "000000000000";
+
+/// An error as the services word it.
+struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+type Answer = Result<Value, Refusal>;
+
+fn refuse<T>(code: &'static str, message: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal {
+        status: StatusCode::BAD_REQUEST,
+        code,
+        message: message.into(),
+    })
+}
+
+/// Serves the API until the runtime ends.
+pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(slot) = slots.clone().acquire_owned().await else {
+            return;
+        };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(BACK_OFF).await;
+            continue;
+        };
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let service = service_fn(|request| answer(&shared, request));
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(IDLE)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(error) = connection {
+                tracing::debug!(%error, "loopback lost an API connection");
+            }
+            drop(slot);
+        });
+    }
+}
+
+async fn answer(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let limit = tokio::time::timeout(IDLE, Limited::new(body, BODY).collect());
+    let (status, body) = match limit.await {
+        Ok(Ok(body)) => handle(shared, &parts, &body.to_bytes()),
+        _ => error_body(Refusal {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: "RequestEntityTooLargeException",
+            message: "The request is too long or too slow.".to_owned(),
+        }),
+    };
+    shared.change(|state| {
+        state.stats.api_calls += 1;
+        state.stats.api_errors += u64::from(!status.is_success());
+    });
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        hyper::header::CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static("application/x-amz-json-1.1"),
+    );
+    response.headers_mut().insert(
+        "x-amzn-requestid",
+        uuid::Uuid::new_v4()
+            .to_string()
+            .parse()
+            .unwrap_or(hyper::header::HeaderValue::from_static("-")),
+    );
+    Ok(response)
+}
+
+fn error_body(refusal: Refusal) -> (StatusCode, String) {
+    let body = json!({ "__type": refusal.code, "message": refusal.message });
+    (refusal.status, body.to_string())
+}
+
+fn handle(
+    shared: &Arc<Shared>,
+    head: &hyper::http::request::Parts,
+    body: &[u8],
+) -> (StatusCode, String) {
+    let target = head.headers.get("x-amz-target");
+    let target = target.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let (service, operation) = target.split_once('.').unwrap_or(("", ""));
+    let signing_name = match service {
+        "AmazonSSM" => "ssm",
+        "TrentService" => "kms",
+        "AmazonEC2ContainerServiceV20141113" => "ecs",
+        _ => "",
+    };
+    if head.method != Method::POST || signing_name.is_empty() {
+        return error_body(Refusal {
+            status: StatusCode::BAD_REQUEST,
+            code: "UnknownOperationException",
+            message: String::new(),
+        });
+    }
+    let signed = Signed {
+        method: head.method.as_str(),
+        path: head.uri.path(),
+        query: head.uri.query().unwrap_or(""),
+        headers: &head.headers,
+        body,
+    };
+    if let Err(error) = sigv4::verify(&shared.signer(), signing_name, &signed, wall_clock()) {
+        return error_body(Refusal {
+            status: StatusCode::BAD_REQUEST,
+            code: error.code(),
+            message: error.to_string(),
+        });
+    }
+    if let Some((status, body)) = prepared(shared, operation) {
+        return (status, body);
+    }
+    let input = match serde_json::from_slice::<Value>(body) {
+        Ok(Value::Object(input)) => input,
+        _ => {
+            return error_body(Refusal {
+                status: StatusCode::BAD_REQUEST,
+                code: "SerializationException",
+                message: "The request is not a JSON object.".to_owned(),
+            });
+        }
+    };
+    let answer = match (signing_name, operation) {
+        ("ssm", "StartSession") => ssm::start_session(shared, &input),
+        ("ssm", "ResumeSession") => ssm::resume_session(shared, &input),
+        ("ssm", "TerminateSession") => ssm::terminate_session(shared, &input),
+        ("ssm", "DescribeSessions") => ssm::describe_sessions(shared, &input),
+        ("ssm", "GetConnectionStatus") => ssm::connection_status(shared, &input),
+        ("kms", "GenerateDataKey") => kms::generate_data_key(shared, &input),
+        ("ecs", "ExecuteCommand") => ecs::execute_command(shared, &input),
+        ("ecs", "DescribeTasks") => ecs::describe_tasks(shared, &input),
+        _ => refuse(
+            "UnknownOperationException",
+            format!("loopback does not answer {operation}."),
+        ),
+    };
+    match answer {
+        Ok(output) => (StatusCode::OK, output.to_string()),
+        Err(refusal) => error_body(refusal),
+    }
+}
+
+/// What a test wants answered instead.
+fn prepared(shared: &Shared, operation: &str) -> Option<(StatusCode, String)> {
+    shared.change(|state| {
+        if state.expired {
+            return Some(error_body(Refusal {
+                status: StatusCode::BAD_REQUEST,
+                code: "ExpiredTokenException",
+                message: "The security token included in the request is expired".to_owned(),
+            }));
+        }
+        let at = state
+            .script
+            .iter()
+            .position(|next| next.operation.is_empty() || next.operation == operation)?;
+        let next = state.script.remove(at)?;
+        Some((StatusCode::from_u16(next.status).ok()?, next.body))
+    })
+}
+
+fn text<'a>(input: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    input.get(key)?.as_str()
+}
+
+fn required<'a>(input: &'a Map<String, Value>, key: &str) -> Result<&'a str, Refusal> {
+    text(input, key).filter(|text| !text.is_empty()).map_or_else(
+        || {
+            let member = key.get(..1).unwrap_or("").to_lowercase() + key.get(1..).unwrap_or("");
+            refuse(
+                "ValidationException",
+                format!(
+                    "1 validation error detected: Value null at '{member}' failed to satisfy constraint: Member must not be null"
+                ),
+            )
+        },
+        Ok,
+    )
+}

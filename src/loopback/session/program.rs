@@ -1,0 +1,112 @@
+//! The session's program: its start, its output, its end.
+
+use std::time::{Duration, Instant};
+
+use super::super::document::{Prefixes, Program};
+use super::super::host::{Host, HostEvent};
+use super::super::output::Cutter;
+use super::{Ending, Session, now};
+use crate::protocol::message::PayloadType;
+
+/// Before a terminal's output is first read, when paced.
+const START_DELAY: Duration = Duration::from_secs(1);
+/// Before a program that does not start is reported, when paced.
+const FAILURE_DELAY: Duration = Duration::from_secs(2);
+
+impl Session {
+    pub(super) fn start_program(&mut self, now: Instant) {
+        let options = &self.shared.options;
+        let paced = options.paced;
+        let Some(remains) = self.shared.state().remains.clone() else {
+            return;
+        };
+        let shell = options.shell.as_ref().map_or_else(
+            || if cfg!(windows) { "powershell" } else { "sh" }.to_owned(),
+            |shell| shell.to_string_lossy().into_owned(),
+        );
+        let (outcome, terminal) = match &self.program {
+            Program::Shell => (Host::terminal(&[shell], paced, remains), true),
+            Program::Interactive(command) => {
+                let flag = if cfg!(windows) { "-Command" } else { "-c" };
+                let argv = [shell, flag.to_owned(), command.clone()];
+                (Host::terminal(&argv, paced, remains), true)
+            }
+            Program::Container(argv) => (Host::terminal(argv, paced, remains), true),
+            Program::NonInteractive { command, separate } => {
+                if let Some(Prefixes { stdout, stderr }) = separate {
+                    self.output.cutter = Cutter::new(stdout);
+                    self.errors.cutter = Cutter::new(stderr);
+                }
+                let host = shell_words::split(command)
+                    .map_err(std::io::Error::other)
+                    .and_then(|argv| Host::command(&argv, separate.is_some(), paced, remains));
+                (host, false)
+            }
+        };
+        let delay = |delay| if paced { delay } else { Duration::ZERO };
+        match outcome {
+            Ok(host) => {
+                self.host = Some(host);
+                self.read_from = terminal.then(|| now + delay(START_DELAY));
+                if let Some(agent) = &mut self.agent {
+                    agent.set_ready(true);
+                    let version = agent.client_version();
+                    if !version.is_empty() {
+                        let version = Some(version.to_owned());
+                        self.shared
+                            .change(|state| state.stats.handshake_version = version);
+                    }
+                }
+            }
+            Err(error) if terminal => {
+                self.ending = Some(Ending {
+                    deadline: now + delay(FAILURE_DELAY),
+                    wait_for_acknowledgements: false,
+                    output: format!("Failed to start pty: {error}"),
+                });
+            }
+            Err(error) => {
+                let text = format!("Encountered error while running the command: {error}\n");
+                self.send(now, PayloadType::STDERR, text.into());
+                self.end(now);
+            }
+        }
+    }
+
+    pub(super) fn handle_host(&mut self, event: HostEvent) {
+        let now = now();
+        match event {
+            HostEvent::Output(payload_type, output) => {
+                let paused = self.is_paused();
+                let stream = if payload_type == PayloadType::STDERR {
+                    &mut self.errors
+                } else {
+                    &mut self.output
+                };
+                stream.abandoned |= paused;
+                if let (false, Some(agent)) = (stream.abandoned, &mut self.agent) {
+                    stream
+                        .cutter
+                        .cut(output, |payload| agent.send(now, payload_type, payload));
+                }
+            }
+            HostEvent::Exited => {}
+            HostEvent::Ended(code) => {
+                if self.separate {
+                    let text = format!("EXIT_CODE: {code}");
+                    self.send(now, PayloadType::EXIT_CODE, text.into());
+                }
+                self.end(now);
+            }
+        }
+    }
+
+    /// The program is over: what it printed is still to be acknowledged.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.ending = Some(Ending {
+            deadline: now + self.shared.options.drain,
+            wait_for_acknowledgements: true,
+            output: String::new(),
+        });
+    }
+}
