@@ -1,0 +1,125 @@
+//! What is typed, the end of it, and what the system says to us.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::super::Style;
+use super::super::ending::Outcome;
+use super::{Exit, Session, current_size};
+use crate::protocol::SessionType;
+use crate::protocol::escape::{Typed, typed_payload};
+use crate::terminal::{self, Signal};
+
+/// How long an interrupted command may take to end before the session is ended over it.
+const INTERRUPT_GRACE: Duration = Duration::from_secs(3);
+/// How many end-of-file characters follow the first ones, each for one more reader.
+const END_OF_FILES: u32 = 100;
+const INTERRUPT: &[u8] = &[0x03];
+const QUIT: &[u8] = &[0x1c];
+const SUSPEND: &[u8] = &[0x1a];
+/// What a terminal takes for the end of its input.
+pub(super) const END_OF_FILE: &[u8] = &[0x04];
+const HELP: &str = "escape keys, at the start of a line: ~. ends the session, ~^Z suspends ssmx, \
+     ~- means no more escape keys, ~~ types the escape character, ~? is this list";
+
+impl Session {
+    pub(super) fn handle_typed(&mut self, typed: Option<std::io::Result<Bytes>>) -> Option<Exit> {
+        let bytes = match typed {
+            Some(Ok(bytes)) => bytes,
+            Some(Err(error)) => {
+                debug!(%error, "standard input failed");
+                return self.input_ended();
+            }
+            None => return self.input_ended(),
+        };
+        for typed in self.escape.feed(&bytes) {
+            match typed {
+                Typed::Input(input) => self.type_input(input),
+                Typed::Disconnect => {
+                    return Some(Exit::Leave(Ok(Outcome::Ended { exit_code: None })));
+                }
+                Typed::Help => terminal::notice(HELP),
+                Typed::Off => terminal::notice("escape keys are off"),
+                Typed::Suspend => self.suspend(),
+            }
+        }
+        None
+    }
+
+    fn type_input(&mut self, input: Vec<u8>) {
+        let Some(&last) = input.last() else { return };
+        self.last_typed = last;
+        self.queue(typed_payload(input));
+    }
+
+    fn input_ended(&mut self) -> Option<Exit> {
+        self.input = None;
+        if self.raw.is_some() {
+            debug!("the terminal is gone");
+            return Some(Exit::Leave(Ok(Outcome::Signal(1))));
+        }
+        if let Some(Typed::Input(held)) = self.escape.finish() {
+            self.type_input(held);
+        }
+        if self.options.send_eof {
+            // Behind a partial line the first one only passes the line on.
+            for _ in 0..if self.last_typed == b'\n' { 1 } else { 2 } {
+                self.queue(Bytes::from_static(END_OF_FILE));
+            }
+            self.end_of_files = END_OF_FILES;
+        }
+        None
+    }
+
+    pub(super) fn handle_signal(&mut self, signal: Signal) -> Option<Exit> {
+        let plugin = self.options.style == Style::Plugin;
+        let number = signal.number().map(i32::from);
+        match signal {
+            Signal::Resize => self.channel.set_size(current_size()),
+            Signal::Continue => {
+                if let Err(error) = terminal::resume() {
+                    debug!(%error, "the terminal cannot be made raw again");
+                }
+                self.channel.set_size(current_size());
+            }
+            Signal::Suspend if plugin => self.queue(Bytes::from_static(SUSPEND)),
+            Signal::Suspend => self.suspend(),
+            Signal::Quit if self.kind.is_some() => self.queue(Bytes::from_static(QUIT)),
+            Signal::Interrupt if self.passes_interrupts() => {
+                self.queue(Bytes::from_static(INTERRUPT));
+                if !plugin {
+                    self.interrupted = Some(Instant::now() + INTERRUPT_GRACE);
+                }
+            }
+            _ => return number.map(|number| Exit::Leave(Ok(Outcome::Signal(number)))),
+        }
+        None
+    }
+
+    /// A command hears an interrupt first, so that its own exit status can come back. A second
+    /// one is meant for us, as is every one before the session has begun.
+    fn passes_interrupts(&self) -> bool {
+        match self.kind {
+            None => false,
+            Some(_) if self.options.style == Style::Plugin => true,
+            Some(SessionType::NonInteractiveCommands) => self.interrupted.is_none(),
+            Some(_) => false,
+        }
+    }
+
+    fn suspend(&mut self) {
+        match terminal::suspend() {
+            Ok(true) => {}
+            Ok(false) => terminal::notice("cannot suspend: there is no job control here"),
+            Err(error) => terminal::notice(&format!("cannot suspend: {error}")),
+        }
+    }
+
+    pub(super) fn queue(&mut self, data: Bytes) {
+        self.to_send_bytes += data.len();
+        self.to_send.push_back(data);
+    }
+}

@@ -1,0 +1,102 @@
+//! The way out: everything written, the terminal restored, the remote side ended.
+
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::super::ending::{Outcome, SessionFailure};
+use super::super::notices::plugin;
+use super::super::{Style, TERMINATE_TIMEOUT};
+use super::{Exit, Session, local, printable};
+use crate::aws::Aws;
+use crate::channel::End;
+
+impl Session {
+    /// Leaves by `exit`.
+    pub(super) async fn leave(mut self, exit: Exit) -> Result<Outcome, SessionFailure> {
+        self.input = None;
+        let ended = Ok(Outcome::Ended {
+            exit_code: self.exit_code,
+        });
+        let plugin = self.options.style == Style::Plugin;
+        let (result, text, terminate) = match exit {
+            Exit::Channel(End::Closed(output)) => {
+                let text = plugin::ended(&self.session_id, &output);
+                let failed = !plugin && !output.is_empty() && self.exit_code.is_none();
+                let result = match failed {
+                    true => Err(SessionFailure::Closed(printable(&output))),
+                    false => ended,
+                };
+                (result, text, false)
+            }
+            Exit::Channel(End::TimedOut) => {
+                let result = if plugin {
+                    ended
+                } else {
+                    Err(SessionFailure::TimedOut)
+                };
+                (result, plugin::timed_out(&self.session_id), false)
+            }
+            Exit::Channel(End::Failed(error)) => (Err(error.into()), String::new(), true),
+            Exit::Channel(End::NotConnected(error)) => (Err(error.into()), String::new(), true),
+            Exit::Channel(End::LostForGood(error)) => (Err(error.into()), String::new(), true),
+            Exit::Channel(End::Useless(reason)) => {
+                (Err(SessionFailure::Useless(reason)), String::new(), true)
+            }
+            Exit::Leave(result) => {
+                let text = plugin::ended(&self.session_id, "");
+                (result, text, true)
+            }
+        };
+        let flushed = match &result {
+            // What is left of the output goes out first, however long the reader takes.
+            Ok(Outcome::Ended { .. }) | Err(_) => self.flush().await,
+            Ok(Outcome::Signal(_)) => None,
+        };
+        drop(self.raw.take());
+        if plugin && !text.is_empty() {
+            self.stdout.push(text.into());
+            let _ = timeout(TERMINATE_TIMEOUT, self.stdout.flush()).await;
+        }
+        if terminate {
+            terminate_session(&self.aws, &self.session_id).await;
+        }
+        self.channel.close().await;
+        flushed.unwrap_or(result)
+    }
+
+    /// Writes out what is queued; the outcome if that is cut short.
+    async fn flush(&mut self) -> Option<Result<Outcome, SessionFailure>> {
+        loop {
+            tokio::select! {
+                written = async {
+                    self.stdout.flush().await?;
+                    self.stderr.flush().await
+                } => return written.err().map(output_lost),
+                signal = self.signals.next() => {
+                    if let Some(number) = signal.number() {
+                        return Some(Ok(Outcome::Signal(number.into())));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Ends the remote side of a session that is left here; without it, it would live until its idle
+/// timeout.
+async fn terminate_session(aws: &Aws, session_id: &str) {
+    match timeout(TERMINATE_TIMEOUT, aws.terminate_session(session_id)).await {
+        Ok(Ok(())) => debug!("session terminated"),
+        Ok(Err(error)) => debug!(%error, "the session could not be terminated"),
+        Err(_) => debug!("the session could not be terminated in time"),
+    }
+}
+
+/// A reader that went away is a quiet end, as after SIGPIPE.
+pub(super) fn output_lost(error: std::io::Error) -> Result<Outcome, SessionFailure> {
+    const SIGPIPE: i32 = 13;
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return Ok(Outcome::Signal(SIGPIPE));
+    }
+    Err(local("cannot write the session's output")(error))
+}
