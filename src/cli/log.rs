@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::global::Global;
 use super::report::Failure;
 
 /// Under `--debug`: all of ours, and how credentials are found.
@@ -27,10 +26,10 @@ const TALKATIVE: [&str; 12] = [
     "tungstenite=info",
 ];
 
-/// Starts logging if it is asked for.
-pub(super) fn start(global: &Global) -> anyhow::Result<()> {
+/// Starts logging if it is asked for: by `debug`, or by `SSMX_LOG`, which says what.
+pub(super) fn start(debug: bool, color: bool) -> anyhow::Result<()> {
     let wanted = std::env::var("SSMX_LOG").unwrap_or_default();
-    let directives = match (wanted.is_empty(), global.debug()) {
+    let directives = match (wanted.is_empty(), debug) {
         (true, false) => return Ok(()),
         (true, true) => DEBUG,
         (false, _) => wanted.as_str(),
@@ -38,7 +37,7 @@ pub(super) fn start(global: &Global) -> anyhow::Result<()> {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter(directives)?)
         .with_writer(|| Lines(io::stderr()))
-        .with_ansi(global.color())
+        .with_ansi(color)
         .finish();
     // Only a second subscriber could fail, and there is none.
     let _ = tracing::subscriber::set_global_default(subscriber);

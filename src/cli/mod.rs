@@ -88,7 +88,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         true => ColorChoice::Always,
         false => ColorChoice::Never,
     });
-    log::start(&global)?;
+    log::start(global.debug(), global.color())?;
     // What needs no runtime.
     if let Command::InstallPlugin(args) = &command {
         return install_plugin::run(args);

@@ -8,12 +8,13 @@ use std::io::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::report;
+use super::{log, report};
 use crate::aws::{self, Aws, SessionGrant};
 use crate::channel;
 use crate::protocol::payload::find;
 use crate::protocol::version::CLIENT_VERSION;
 use crate::session::{self, Options, Outcome, SessionFailure, Setup, Style};
+use crate::terminal;
 
 /// The prefix of the names of environment variables that may hold the response.
 pub const RESPONSE_VARIABLE: &str = "AWS_SSM_START_SESSION_RESPONSE";
@@ -108,7 +109,17 @@ fn start(words: &[&str]) -> u8 {
 fn run(request: Request) -> u8 {
     let pass_on = std::env::var(EXIT_CODE_VARIABLE).is_ok_and(|value| value == "remote");
     let token_in_arguments = request.token_in_arguments;
-    let status = match report::runtime().and_then(|runtime| runtime.block_on(attach(request))) {
+    terminal::install_panic_hook();
+    if let Err(error) = log::start(false, terminal::color_allowed()) {
+        report::anyhow(&error);
+    }
+    let outcome = report::runtime().and_then(|runtime| {
+        let outcome = runtime.block_on(attach(request));
+        // A name look-up that nobody awaits any more must not hold up the end.
+        runtime.shutdown_background();
+        outcome
+    });
+    let status = match outcome {
         Ok(Outcome::Ended { .. }) if !pass_on => 0,
         Ok(outcome) => outcome.status(),
         Err(error) => {
@@ -116,7 +127,11 @@ fn run(request: Request) -> u8 {
             FAILURE
         }
     };
-    if token_in_arguments && !pass_on { 0 } else { status }
+    if token_in_arguments && !pass_on {
+        0
+    } else {
+        status
+    }
 }
 
 async fn attach(request: Request) -> anyhow::Result<Outcome> {
@@ -166,9 +181,15 @@ fn parse_response(text: &str) -> Result<Option<SessionGrant>, String> {
     let string = |key: &str| match find(&map, key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(format!("{key} in the StartSession response is not a string")),
+        Some(_) => Err(format!(
+            "{key} in the StartSession response is not a string"
+        )),
     };
-    let parts = (string("SessionId")?, string("TokenValue")?, string("StreamUrl")?);
+    let parts = (
+        string("SessionId")?,
+        string("TokenValue")?,
+        string("StreamUrl")?,
+    );
     Ok(match parts {
         (Some(session_id), Some(token), Some(stream_url)) => {
             Some(SessionGrant::new(session_id, token, stream_url))
@@ -189,11 +210,18 @@ fn parse_target(request: &str) -> Option<String> {
 
 /// Takes a variable out of the environment, so that no child of ours inherits the token.
 fn take_variable(name: &str) -> String {
-    // A name that cannot be set (with `=` in it) cannot be removed either.
+    // No variable can have such a name, yet looking for `A=B` finds `A` if its value begins so;
+    // removing it would panic.
+    if name.contains('=') {
+        return String::new();
+    }
     let Ok(value) = std::env::var(name) else {
         return String::new();
     };
-    #[expect(unsafe_code, reason = "no other thread exists yet that could read the environment")]
+    #[expect(
+        unsafe_code,
+        reason = "no other thread exists yet that could read the environment"
+    )]
     // SAFETY: see the reason above; `main` says so to its callers.
     unsafe {
         std::env::remove_var(name);
@@ -204,6 +232,8 @@ fn take_variable(name: &str) -> String {
 /// Prints to stdout; a reader that went away is none of our concern.
 fn print(text: &str) -> u8 {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
     0
 }
