@@ -84,6 +84,13 @@ fn a_shell_works_on_a_terminal_and_leaves_it_as_it_was() {
     terminal.finish();
 }
 
+/// Waits until a prompt is the last thing on the screen.
+fn at_prompt(terminal: &Terminal) {
+    terminal.wait_until("a new prompt", |screen, _| {
+        screen.trim_end().ends_with("remote>")
+    });
+}
+
 #[test]
 fn control_characters_reach_the_remote_side() {
     let (loopback, scratch) = (loopback(), Scratch::new());
@@ -93,13 +100,15 @@ fn control_characters_reach_the_remote_side() {
     terminal.type_in(b"sh -c 'echo re''ady; exec sleep 1000'; echo sta''tus $?\r");
     terminal.wait_for("ready");
     terminal.type_in(b"\x03");
-    terminal.wait_for("remote> ");
+    at_prompt(&terminal);
     terminal.type_in(b"echo inter''rupted\r");
     terminal.wait_for("interrupted");
     terminal.type_in(b"stty raw -echo; printf 'g''o\\r\\n'; head -c 5 | od -An -tx1; stty sane\r");
     terminal.wait_for("go");
     terminal.type_in(b"\x1a\x1c\x03\x7f\x11");
     terminal.wait_for("1a 1c 03 7f 11");
+    // Typed any sooner, the Enter would still be a raw one.
+    at_prompt(&terminal);
     terminal.type_in(b"exit 3\r");
     terminal.wait_for("modes same");
     terminal.wait_for("status 0");
