@@ -3,6 +3,7 @@
 mod arbitrary;
 mod deadlines;
 mod garbage;
+mod plan;
 mod world;
 
 use std::time::Duration;
@@ -11,7 +12,8 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use ssmx::protocol::Stats;
 
-use world::{End, Kind, Plan, World};
+use plan::{End, Kind, Plan};
+use world::World;
 
 /// A failing plan is printed, and is all that it takes to run it again. `PROPTEST_CASES` runs
 /// more of them.

@@ -264,6 +264,17 @@ fn a_farewell_waits_a_moment_for_what_is_missing() {
     assert_eq!(client.events(), [], "the last event was the last");
 }
 
+#[test]
+fn a_farewell_does_not_wait_for_what_came_twice() {
+    let mut client = shell();
+    client.give(output(0, b"$ "));
+    client.give(output(1, b"x"));
+    client.give(output(0, b"$ "));
+    assert_eq!(client.events(), [Event::Output("x".into())]);
+    client.give(control(MessageType::CHANNEL_CLOSED, b"{}"));
+    assert_eq!(client.events(), [Event::Closed(String::new())]);
+}
+
 /// Messages of the handshake that come early are not lost, nor taken out of turn.
 #[test]
 fn a_handshake_may_come_out_of_order() {
@@ -282,12 +293,15 @@ fn a_handshake_may_come_out_of_order() {
             Event::Output(_)
         ]
     ));
-    // The request again: acknowledged, not answered.
+    // The request again, as it was or under a new number: a second response would block the
+    // agent's reader for good.
     client.sent();
-    client.give(stream(0, PayloadType::HANDSHAKE_REQUEST, request));
-    let sent = client.sent();
-    assert_eq!(sent.len(), 1);
-    assert_eq!(sent[0].message_type, MessageType::ACKNOWLEDGE);
+    for number in [0, 3] {
+        client.give(stream(number, PayloadType::HANDSHAKE_REQUEST, request));
+        let [sent] = client.sent().try_into().unwrap();
+        assert_eq!(sent.message_type, MessageType::ACKNOWLEDGE);
+        assert_eq!(client.events(), []);
+    }
 }
 
 /// An agent whose program is not up yet refuses the next message and takes those behind it.

@@ -15,77 +15,11 @@ use ssmx::protocol::payload::{ChannelClosed, Size};
 use ssmx::protocol::{Config, DataChannel, Event, SessionType, Transmit};
 
 use super::garbage;
+use super::plan::{End, Kind, Plan, Stream};
 use crate::peer::{config, control};
 
 /// Longer than any schedule takes.
 const PATIENCE: Duration = Duration::from_secs(4 * 3600);
-
-/// The three ways in which a session begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// No handshake.
-    Shell,
-    /// A handshake with data key and challenge.
-    EncryptedShell,
-    /// A handshake.
-    Port,
-}
-
-/// All that a run depends on.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    pub kind: Kind,
-    /// Of the schedule, of ids and of all other chance.
-    pub seed: u64,
-    /// Bytes from the client, and from the agent.
-    pub up: usize,
-    pub down: usize,
-    pub max_payload: usize,
-    /// In percent of the frames, each way.
-    pub loss: u8,
-    pub duplicates: u8,
-    pub garbage: u8,
-    /// How long a frame takes, and how much longer it may take: reordering.
-    pub delay_ms: u64,
-    pub jitter_ms: u64,
-    /// How often the client's connection is lost, and the client or the agent is paused.
-    pub cuts: u8,
-    pub client_pauses: u8,
-    pub agent_pauses: u8,
-    /// How long the agent's program takes to start.
-    pub not_ready_ms: u64,
-}
-
-impl Plan {
-    /// A network without any fault.
-    pub fn calm(kind: Kind, up: usize, down: usize) -> Self {
-        Self {
-            kind,
-            seed: 7,
-            up,
-            down,
-            max_payload: 1024,
-            loss: 0,
-            duplicates: 0,
-            garbage: 0,
-            delay_ms: 10,
-            jitter_ms: 0,
-            cuts: 0,
-            client_pauses: 0,
-            agent_pauses: 0,
-            not_ready_ms: 0,
-        }
-    }
-}
-
-/// How a session ended that neither end broke.
-#[derive(Debug, PartialEq, Eq)]
-pub enum End {
-    /// Every byte arrived once and in order, both ways.
-    Delivered,
-    /// The handshake took the agent longer than its 15 s: it has given up, and said so.
-    HandshakeTimedOut,
-}
 
 enum Action {
     ToClient(Bytes),
@@ -124,34 +58,6 @@ pub struct World {
     pub closed: Option<String>,
     given_up: bool,
     frames: Vec<Bytes>,
-}
-
-/// One direction: how much went in, and how much came out.
-#[derive(Debug, Default)]
-struct Stream {
-    sent: usize,
-    got: usize,
-}
-
-impl Stream {
-    /// The next `length` bytes. Each depends on its place, so that no shift goes unnoticed.
-    fn take(&mut self, length: usize) -> Vec<u8> {
-        let from = self.sent;
-        self.sent += length;
-        (from..self.sent).map(byte_at).collect()
-    }
-
-    fn give(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            assert_eq!(*byte, byte_at(self.got), "byte {}", self.got);
-            self.got += 1;
-        }
-        assert!(self.got <= self.sent);
-    }
-}
-
-fn byte_at(at: usize) -> u8 {
-    ((at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8
 }
 
 impl World {
@@ -296,11 +202,7 @@ impl World {
             panic!("nothing will ever happen: {}", self.state());
         };
         self.now = self.now.max(next);
-        assert!(
-            self.elapsed() < PATIENCE,
-            "it does not end: {}",
-            self.state()
-        );
+        assert!(self.elapsed() < PATIENCE, "endless: {}", self.state());
         if let Some(entry) = self.queue.first_entry()
             && entry.key().0 <= self.now
         {
@@ -488,11 +390,10 @@ impl World {
                 assert!(reason.starts_with("Handshake timed out"), "{reason}");
                 self.given_up = true;
             }
-            // A shell that was taken for silent is told its size; ports are not.
-            AgentEvent::Size(_) | AgentEvent::Started => {}
-            AgentEvent::Delivered(PayloadType::SIZE, _) => {}
-            AgentEvent::Delivered(kind, _) => panic!("{kind:?}: {}", self.state()),
-            AgentEvent::Signal(_) | AgentEvent::Cancelled => panic!("{}", self.state()),
+            AgentEvent::Started
+            | AgentEvent::Size(_)
+            | AgentEvent::Delivered(PayloadType::SIZE, _) => {}
+            _ => panic!("the agent got what was not sent: {}", self.state()),
         }
     }
 }
