@@ -24,7 +24,7 @@ use aws_types::os_shim_internal::Env;
 use tokio::sync::Mutex;
 
 use super::config::{Settings, get_env};
-use super::mfa;
+use super::{error, mfa};
 
 /// Credentials with less time left than this are fetched anew.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -92,7 +92,25 @@ impl Providers {
         };
         chain
             .or_else("EcsContainer", self.container())
-            .or_else("Ec2InstanceMetadata", self.imds())
+            .or_else("Ec2InstanceMetadata", LastResort(self.imds()))
+    }
+}
+
+/// Instance metadata at the end of the chain: whatever it says, then there are no credentials.
+#[derive(Debug)]
+struct LastResort(ImdsCredentialsProvider);
+
+impl ProvideCredentials for LastResort {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            self.0.provide_credentials().await.map_err(|error| {
+                tracing::debug!(error = %error::chain(&error), "no credentials of the instance");
+                CredentialsError::not_loaded(error)
+            })
+        })
     }
 }
 

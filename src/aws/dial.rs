@@ -51,7 +51,7 @@ impl fmt::Display for DialError {
             Self::Setup(error) => error.fmt(f),
             Self::Resolve { host, why } => write!(f, "cannot resolve {host}: {why}"),
             Self::Connect { host, source } => {
-                write!(f, "cannot connect to {host}: {}", plain(source))
+                write!(f, "cannot connect to {host}: {}", error::plain(source))
             }
             Self::Tls { host, source } => {
                 write!(f, "TLS with {host} failed: {}", error::chain(source))
@@ -61,15 +61,6 @@ impl fmt::Display for DialError {
                 write!(f, "{host} did not {what} within {}", error::seconds(*limit))
             }
         }
-    }
-}
-
-/// The text of an I/O error without Rust's "(os error 111)".
-fn plain(error: &io::Error) -> String {
-    let text = error::chain(error);
-    match text.find(" (os error") {
-        Some(at) => text.get(..at).unwrap_or(&text).to_owned(),
-        None => text,
     }
 }
 
@@ -101,8 +92,9 @@ impl DialError {
 
     /// The same for the user, with advice.
     pub(super) fn to_error(&self) -> Error {
-        let what = "no connection";
-        let unreachable = Error::new(Kind::Unreachable, what, self.to_string());
+        let text = self.to_string();
+        let (what, why) = text.split_once(": ").unwrap_or(("no connection", &text));
+        let unreachable = Error::new(Kind::Unreachable, what, why);
         match self {
             Self::Setup(error) => error.clone(),
             Self::Resolve { .. } => unreachable
@@ -133,6 +125,10 @@ fn tls_hint(error: &io::Error) -> &'static str {
         )) => "the certificate is for another host: check the endpoint and the proxy",
         Some(rustls::Error::InvalidMessage(_)) => {
             "does the endpoint speak TLS at all? http:// and ws:// do not"
+        }
+        // The variant that holds this has no name outside rustls.
+        Some(error) if error.to_string().contains("CaUsedAsEndEntity") => {
+            "the server shows a CA certificate as its own: give it one that the CA has signed, or use --no-verify-ssl"
         }
         _ => {
             "behind an inspecting proxy, name its CA certificate (PEM) with AWS_CA_BUNDLE or --ca-bundle"

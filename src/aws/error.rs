@@ -166,16 +166,37 @@ where
                 failure.err().message(),
             )
         }
-        SdkError::ResponseError(_) => Error::new(
-            Kind::Other,
-            call.what,
-            format!("the answer makes no sense ({})", chain(&error)),
-        )
-        .with_hint(
-            "is the endpoint really an SSM endpoint? see --endpoint-url and AWS_ENDPOINT_URL_SSM",
-        ),
+        SdkError::ResponseError(answer) => {
+            let status = answer.raw().status();
+            if !status.is_success() {
+                return service_error(call, context, status.as_u16(), None, None);
+            }
+            let why = chain(&error);
+            let why = why.strip_prefix("response error: ").unwrap_or(&why);
+            Error::new(
+                Kind::Other,
+                call.what,
+                format!("the answer is not that of the API ({why})"),
+            )
+            .with_hint("is the endpoint really that of AWS? see --endpoint-url, AWS_ENDPOINT_URL_SSM and HTTPS_PROXY")
+        }
         SdkError::TimeoutError(_) => Error::new(Kind::Unreachable, call.what, "no answer in time"),
-        SdkError::DispatchFailure(_) => Error::new(Kind::Unreachable, call.what, chain(&error)),
+        SdkError::DispatchFailure(_) => {
+            let why = match find::<std::io::Error>(&error) {
+                Some(io) => plain(io),
+                None => {
+                    find::<hyper::Error>(&error).map_or_else(|| chain(&error), |error| chain(error))
+                }
+            };
+            Error::new(
+                Kind::Unreachable,
+                call.what,
+                format!("the connection broke before the answer: {why}"),
+            )
+            .with_hint(
+                "check the endpoint (http:// or https://?), the network, HTTPS_PROXY and NO_PROXY",
+            )
+        }
         _ => Error::new(Kind::Other, call.what, chain(&error)),
     }
 }
@@ -188,8 +209,14 @@ fn service_error(
     message: Option<&str>,
 ) -> Error {
     let Some(code) = code.filter(|code| !code.is_empty()) else {
+        // Whoever this is, it is not the service that refuses.
+        let kind = if status >= 500 {
+            Kind::Unreachable
+        } else {
+            Kind::Other
+        };
         let mut error = Error::new(
-            Kind::Refused,
+            kind,
             call.what,
             format!("HTTP status {status} without an AWS error in it"),
         )
@@ -283,7 +310,8 @@ pub(super) fn from_credentials(context: &Context, error: &CredentialsError) -> E
         _ => Error::new(
             Kind::Credentials,
             "cannot get AWS credentials",
-            chain(error),
+            // The outermost text says no more than ours.
+            error.source().map_or_else(|| error.to_string(), chain),
         )
         .with_hint(context.renew.clone()),
     }
@@ -324,6 +352,15 @@ pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
         text.push_str(&part);
     }
     text
+}
+
+/// The text of an I/O error without Rust's "(os error 111)".
+pub(super) fn plain(error: &std::io::Error) -> String {
+    let text = chain(error);
+    match text.find(" (os error") {
+        Some(at) => text.get(..at).unwrap_or(&text).to_owned(),
+        None => text,
+    }
 }
 
 /// Foreign text for a terminal: no control characters, no line ends, not without end.

@@ -13,6 +13,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
+use aws_smithy_types::timeout::TimeoutConfig;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
@@ -24,6 +25,11 @@ use super::tls::Trust;
 
 /// Idle connections are closed after this time, well before AWS would.
 const IDLE: Duration = Duration::from_secs(15);
+
+/// For clients that shall have the time-outs of [`Http`] instead of the SDK's own (3.1 s to connect).
+pub(super) fn no_timeouts() -> TimeoutConfig {
+    TimeoutConfig::disabled()
+}
 
 type Pool = Client<Dial, SdkBody>;
 
@@ -93,8 +99,8 @@ impl HttpClient for Http {
         SharedHttpConnector::new(Connector {
             pool: self.pool(connect),
             proxies: Arc::clone(&self.0.proxies),
-            // The read limit starts when connecting may still be under way.
-            limit: read.map(|read| read.saturating_add(connect.unwrap_or_default())),
+            connect,
+            read,
         })
     }
 }
@@ -102,7 +108,8 @@ impl HttpClient for Http {
 struct Connector {
     pool: Pool,
     proxies: Arc<Proxies>,
-    limit: Option<Duration>,
+    connect: Option<Duration>,
+    read: Option<Duration>,
 }
 
 impl fmt::Debug for Connector {
@@ -122,19 +129,21 @@ impl HttpConnector for Connector {
         self.authorize_at_proxy(&mut request);
         let host = request.uri().host().unwrap_or_default().to_owned();
         let answer = self.pool.request(request);
-        let limit = self.limit;
+        let (connect, read) = (self.connect, self.read);
         HttpConnectorFuture::new(async move {
-            let answer = match limit {
-                Some(limit) => match tokio::time::timeout(limit, answer).await {
-                    Ok(answer) => answer,
-                    Err(_) => {
-                        return Err(ConnectorError::timeout(Box::new(DialError::Timeout {
-                            host,
-                            what: "answer",
-                            limit,
-                        })));
-                    }
-                },
+            let answer = match read {
+                Some(read) => {
+                    // Connecting may still be under way.
+                    let limit = read.saturating_add(connect.unwrap_or_default());
+                    let timeout = DialError::Timeout {
+                        host,
+                        what: "answer",
+                        limit: read,
+                    };
+                    tokio::time::timeout(limit, answer)
+                        .await
+                        .map_err(|_| ConnectorError::timeout(Box::new(timeout)))?
+                }
                 None => answer.await,
             };
             let response = answer.map_err(classify)?;
@@ -179,3 +188,7 @@ fn classify(error: hyper_util::client::legacy::Error) -> ConnectorError {
     // A connection that broke between request and answer; the calls made here bear repetition.
     ConnectorError::other(error.into(), Some(ErrorKind::TransientError))
 }
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Aws;
 use super::error::{Call, Error, Kind, from_sdk};
+use super::http::no_timeouts;
 
 /// Half for each direction.
 const KEY_BYTES: usize = 64;
@@ -88,6 +89,7 @@ impl Aws {
             .credentials_provider(self.0.credentials.clone())
             .identity_cache(IdentityCache::no_cache())
             .retry_config(RetryConfig::standard().with_max_attempts(settings.max_attempts))
+            .timeout_config(no_timeouts())
             .use_fips(settings.fips)
             .use_dual_stack(settings.dual_stack);
         config.set_endpoint_url(settings.kms_endpoint.clone());

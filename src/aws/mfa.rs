@@ -12,6 +12,7 @@ use aws_smithy_async::time::{SystemTimeSource, TimeSource};
 
 use super::credentials::Providers;
 use super::error::{self, Error, Kind};
+use super::http::no_timeouts;
 use super::prompt;
 use super::role_cache::{Role, RoleCache};
 
@@ -185,6 +186,7 @@ impl AssumeRole {
             .credentials_provider(source)
             .http_client(self.providers.http.clone())
             .retry_config(aws_sdk_sts::config::retry::RetryConfig::standard())
+            .timeout_config(no_timeouts())
             .use_fips(settings.fips)
             .use_dual_stack(settings.dual_stack);
         config.set_endpoint_url(settings.sts_endpoint.clone());

@@ -97,6 +97,7 @@ impl Aws {
             .with_http_client(http.clone())
             .with_sleep_impl(TokioSleep::new())
             .with_time_source(SystemTimeSource::new())
+            .with_timeout_config(http::no_timeouts())
             .with_use_fips(Some(settings.fips))
             .with_use_dual_stack(Some(settings.dual_stack));
         let region = match settings.region(&options)? {

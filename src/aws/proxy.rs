@@ -18,6 +18,12 @@ impl Proxies {
         Self(Matcher::from_env())
     }
 
+    /// Made-up ones.
+    #[cfg(test)]
+    pub(super) fn of(matcher: Matcher) -> Self {
+        Self(matcher)
+    }
+
     /// The proxy for a URL; `wss` asks as `https` does, `ws` as `http`. Plain HTTP to loopback and
     /// link-local addresses (credentials of instances and containers) never goes through one: no
     /// proxy could reach them.

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Aws;
 use super::error::{Call, Error, Kind, from_sdk};
+use super::http::no_timeouts;
 
 /// A session token: whoever has it can join the session. Wiped from memory when dropped.
 #[derive(Clone)]
@@ -163,6 +164,7 @@ impl Aws {
                 // The chain has its own memory, and may wait for a user without limit.
                 .identity_cache(IdentityCache::no_cache())
                 .retry_config(RetryConfig::standard().with_max_attempts(settings.max_attempts))
+                .timeout_config(no_timeouts())
                 .use_fips(settings.fips)
                 .use_dual_stack(settings.dual_stack);
             config.set_endpoint_url(settings.ssm_endpoint.clone());
@@ -342,7 +344,11 @@ fn grant(
 
 impl From<types::Session> for Session {
     fn from(session: types::Session) -> Self {
-        let millis = |time: DateTime| time.to_millis().ok();
+        // The service sends seconds as a fraction in binary, a hair below what it means.
+        let millis = |time: DateTime| {
+            let fraction = i64::from(time.subsec_nanos()).saturating_add(500_000) / 1_000_000;
+            time.secs().checked_mul(1000)?.checked_add(fraction)
+        };
         Self {
             session_id: session.session_id,
             target: session.target,

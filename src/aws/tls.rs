@@ -64,10 +64,12 @@ fn client_config(bundle: Option<&Path>, verify: bool) -> Result<Arc<ClientConfig
 fn roots(bundle: Option<&Path>) -> Result<RootCertStore, Error> {
     let mut store = RootCertStore::empty();
     if let Some(path) = bundle {
-        for certificate in read_bundle(path)? {
-            store.add(certificate).map_err(|error| {
-                bundle_error(path, &format!("a certificate in it is broken: {error}"))
-            })?;
+        let (good, bad) = store.add_parsable_certificates(read_bundle(path)?);
+        if good == 0 {
+            return Err(bundle_error(path, "its certificates are broken"));
+        }
+        if bad > 0 {
+            tracing::warn!(path = %path.display(), bad, "broken certificates in the CA bundle");
         }
     }
     let system = rustls_native_certs::load_native_certs();
