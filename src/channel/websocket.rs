@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::rand;
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -276,14 +275,13 @@ fn error_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Random bytes of the operating system. It has no way to fail that a session could survive, so
-/// zeros are never used: the caller's key would be at risk.
+/// Random bytes of the operating system.
 ///
 /// # Errors
 ///
 /// The system has no randomness to give.
 pub fn random<const N: usize>() -> std::io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|_| std::io::Error::other("the system has no randomness"))?;
+    getrandom::fill(&mut bytes)?;
     Ok(bytes)
 }
