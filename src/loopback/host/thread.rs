@@ -46,6 +46,8 @@ pub(super) fn read(
     Ok(receiver)
 }
 
+/// Writes until the session is gone. Linux never wakes a writer whose terminal has no reader any
+/// more, so where input was left unread the thread stays until this process ends.
 pub(super) fn write(mut writer: impl Write + Send + 'static) -> io::Result<mpsc::Sender<Bytes>> {
     let (sender, mut receiver) = mpsc::channel::<Bytes>(INPUT_QUEUE);
     let run = move || {

@@ -96,6 +96,8 @@ impl Session {
                     let text = format!("EXIT_CODE: {code}");
                     self.send(now, PayloadType::EXIT_CODE, text.into());
                 }
+                // Input that it did not read holds nothing up any more.
+                self.host = None;
                 self.end(now);
             }
         }
