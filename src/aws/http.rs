@@ -11,6 +11,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -29,6 +30,14 @@ const IDLE: Duration = Duration::from_secs(15);
 /// For clients that shall have the time-outs of [`Http`] instead of the SDK's own (3.1 s to connect).
 pub(super) fn no_timeouts() -> TimeoutConfig {
     TimeoutConfig::disabled()
+}
+
+/// For the same clients: to the SDK's minimum of throughput, a connection still being made would be
+/// an upload that stalls, after five seconds.
+pub(super) fn only_downloads() -> StalledStreamProtectionConfig {
+    StalledStreamProtectionConfig::enabled()
+        .upload_enabled(false)
+        .build()
 }
 
 type Pool = Client<Dial, SdkBody>;

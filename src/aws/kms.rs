@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Aws;
 use super::error::{Call, Error, Kind, from_sdk};
-use super::http::no_timeouts;
+use super::http::{no_timeouts, only_downloads};
 
 /// Half for each direction.
 const KEY_BYTES: usize = 64;
@@ -90,6 +90,7 @@ impl Aws {
             .identity_cache(IdentityCache::no_cache())
             .retry_config(RetryConfig::standard().with_max_attempts(settings.max_attempts))
             .timeout_config(no_timeouts())
+            .stalled_stream_protection(only_downloads())
             .use_fips(settings.fips)
             .use_dual_stack(settings.dual_stack);
         config.set_endpoint_url(settings.kms_endpoint.clone());

@@ -12,7 +12,7 @@ use aws_smithy_async::time::{SystemTimeSource, TimeSource};
 
 use super::credentials::Providers;
 use super::error::{self, Error, Kind};
-use super::http::no_timeouts;
+use super::http::{no_timeouts, only_downloads};
 use super::prompt;
 use super::role_cache::{Role, RoleCache};
 
@@ -133,7 +133,7 @@ impl AssumeRole {
                 };
                 let context = self.providers.settings.context();
                 CredentialsError::provider_error(
-                    error::from_sdk(&call, &context, error).as_credentials(),
+                    error::from_sdk(&call, &context, error).into_credentials(),
                 )
             })?;
         let Some(granted) = answer.credentials else {
@@ -187,6 +187,7 @@ impl AssumeRole {
             .http_client(self.providers.http.clone())
             .retry_config(aws_sdk_sts::config::retry::RetryConfig::standard())
             .timeout_config(no_timeouts())
+            .stalled_stream_protection(only_downloads())
             .use_fips(settings.fips)
             .use_dual_stack(settings.dual_stack);
         config.set_endpoint_url(settings.sts_endpoint.clone());

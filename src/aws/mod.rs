@@ -11,6 +11,7 @@ mod error;
 mod http;
 mod kms;
 mod mfa;
+mod model;
 mod prompt;
 mod proxy;
 mod role_cache;
@@ -37,7 +38,7 @@ use url::Url;
 pub use config::{Options, ssm_endpoint_for};
 pub use error::{Error, Kind};
 pub use kms::DataKey;
-pub use ssm::{
+pub use model::{
     ConnectionStatus, OutputUrl, Session, SessionFilter, SessionGrant, SessionPage, SessionQuery,
     SessionState, StartSession, Token,
 };
