@@ -57,6 +57,8 @@ impl Killer {
         let finish = move || {
             let _ = ended.recv_timeout(GRACE);
             let _ = kill_process_group(leader, Signal::KILL);
+            // What was killed is gone only once it was waited for.
+            let _ = ended.recv_timeout(GRACE);
             drop(remains);
         };
         let spawned = thread::Builder::new()
