@@ -140,7 +140,7 @@ impl Session {
 
     async fn wait(&mut self) -> Woken {
         let deadlines = [
-            self.loss.deadline(),
+            self.loss_deadline(),
             self.quiet_start,
             self.interrupted,
             self.next_reader,
@@ -214,8 +214,14 @@ impl Session {
             Event::CustomerMessage(text) => terminal::notice(&printable(&text)),
             Event::Flag(flag) => debug!(?flag, "ignored a flag"),
             Event::Lost(reason) => self.loss.lost(reason),
-            Event::Hindered(reason) => self.loss.hindered(reason),
-            Event::Resumed => self.loss.resumed(),
+            Event::Hindered(reason) => {
+                let text = self.loss.hindered(reason);
+                self.tell_loss(text);
+            }
+            Event::Resumed => {
+                let text = self.loss.resumed();
+                self.tell_loss(text);
+            }
             Event::End(end) => return Some(Exit::Channel(end)),
         }
         None
@@ -231,6 +237,7 @@ impl Session {
             }
         };
         self.kind = Some(kind);
+        self.loss = LossNotice::default();
         failure.map(|failure| Exit::Leave(Err(failure)))
     }
 
@@ -242,12 +249,15 @@ impl Session {
 
     fn handle_deadline(&mut self) -> Option<Exit> {
         let now = Instant::now();
-        if self.loss.deadline().is_some_and(|at| at <= now) {
-            self.loss.tell();
+        if self.loss_deadline().is_some_and(|at| at <= now) {
+            let text = self.loss.tell();
+            self.tell_loss(text);
         }
         if self.quiet_start.is_some_and(|at| at <= now) {
             self.quiet_start = None;
-            terminal::notice("the agent has not answered yet, still waiting (Ctrl-C gives up)");
+            let lost = self.loss.deadline().and_then(|_| self.loss.tell());
+            let silent = "the agent has not answered yet, still waiting (Ctrl-C gives up)";
+            terminal::notice(lost.as_deref().unwrap_or(silent));
         }
         if self.next_reader.is_some_and(|at| at <= now) {
             self.next_reader = None;
@@ -258,6 +268,17 @@ impl Session {
             return Some(Exit::Leave(Ok(Outcome::Signal(2))));
         }
         None
+    }
+
+    /// Losses before the session began are told by its start or failure, unless that takes long.
+    fn loss_deadline(&self) -> Option<Instant> {
+        self.kind.as_ref().and_then(|_| self.loss.deadline())
+    }
+
+    fn tell_loss(&self, text: Option<String>) {
+        if let Some(text) = text.filter(|_| self.kind.is_some()) {
+            terminal::notice(&text);
+        }
     }
 
     fn write(&mut self, data: Bytes) {
