@@ -1,21 +1,26 @@
 //! One WebSocket to the gateway: proxy, TLS, signed upgrade, limits.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self};
-use tower_service::Service as _;
+use tower_service::Service;
 use tracing::debug;
 use url::Url;
 
@@ -166,10 +171,10 @@ async fn connect_checked(
             request.headers_mut().insert(name, value);
         }
     }
-    let tcp = dial(aws, checked, host).await?;
+    let stream = dial(aws, checked, host).await?;
     let stream: Box<dyn Stream> = match checked.scheme() {
-        "wss" => Box::new(start_tls(aws, checked, host, tcp).await?),
-        _ => Box::new(tcp),
+        "wss" => Box::new(start_tls(aws, checked, host, stream).await?),
+        _ => stream,
     };
     let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(limits()))
         .await
@@ -187,42 +192,42 @@ async fn connect_checked(
     Ok(socket)
 }
 
-async fn dial(aws: &Aws, url: &Url, host: &str) -> Result<TcpStream, ConnectError> {
-    let tcp = match aws.proxy_for(url)? {
-        Some(proxy) => {
-            let proxy_name = proxy
-                .uri()
-                .authority()
-                .map_or("?", |a| a.as_str())
-                .to_owned();
-            // User and password are in the header, not in the name.
-            let proxy_name = proxy_name.rsplit('@').next().unwrap_or("?").to_owned();
-            let failed = |reason: String| ConnectError::Proxy {
-                host: host.to_owned(),
-                proxy: proxy_name.clone(),
-                reason,
-            };
-            let mut tunnel = Tunnel::new(proxy.uri().clone(), HttpConnector::new());
-            if let Some(auth) = proxy.basic_auth() {
-                tunnel = tunnel.with_auth(auth.clone());
-            }
-            let target = format!("https://{host}")
-                .parse()
-                .map_err(|_| failed("its name is no valid host".into()))?;
-            debug!(proxy = proxy_name, "connecting through a proxy");
-            tunnel
-                .call(target)
-                .await
-                .map_err(|error| failed(error_chain(&error)))?
-                .into_inner()
-        }
-        None => TcpStream::connect(host)
-            .await
-            .map_err(|error| ConnectError::Tcp {
-                host: host.to_owned(),
-                reason: error.to_string(),
-            })?,
+async fn dial(aws: &Aws, url: &Url, host: &str) -> Result<Box<dyn Stream>, ConnectError> {
+    let Some(proxy) = aws.proxy_for(url)? else {
+        let tcp = connect_tcp(host).await.map_err(|error| ConnectError::Tcp {
+            host: host.to_owned(),
+            reason: error.to_string(),
+        })?;
+        return Ok(Box::new(tcp));
     };
+    let name = proxy.uri().authority().map_or("?", |name| name.as_str());
+    // User and password are in the header, not in the name.
+    let name = name.rsplit('@').next().unwrap_or("?");
+    let failed = |reason: String| ConnectError::Proxy {
+        host: host.to_owned(),
+        proxy: name.to_owned(),
+        reason,
+    };
+    let tls = match proxy.uri().scheme_str() {
+        Some("https") => Some(aws.tls()?),
+        _ => None,
+    };
+    let mut tunnel = Tunnel::new(proxy.uri().clone(), ToProxy(tls));
+    if let Some(auth) = proxy.basic_auth() {
+        tunnel = tunnel.with_auth(auth.clone());
+    }
+    let target = format!("https://{host}")
+        .parse()
+        .map_err(|_| failed("its name is no valid host".into()))?;
+    debug!(proxy = name, "connecting through a proxy");
+    let through = tunnel.call(target).await;
+    Ok(through
+        .map_err(|error| failed(error_chain(&error)))?
+        .into_inner())
+}
+
+async fn connect_tcp(host: &str) -> io::Result<TcpStream> {
+    let tcp = TcpStream::connect(host).await?;
     // Keystrokes must not wait for acknowledgements of TCP.
     if let Err(error) = tcp.set_nodelay(true) {
         debug!(%error, "no TCP_NODELAY");
@@ -230,18 +235,48 @@ async fn dial(aws: &Aws, url: &Url, host: &str) -> Result<TcpStream, ConnectErro
     Ok(tcp)
 }
 
+/// Connects to a proxy, over TLS if there is a configuration for it.
+struct ToProxy(Option<Arc<ClientConfig>>);
+
+impl Service<Uri> for ToProxy {
+    type Response = TokioIo<Box<dyn Stream>>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, proxy: Uri) -> Self::Future {
+        let tls = self.0.clone();
+        Box::pin(async move {
+            let name = proxy.host().unwrap_or_default();
+            let port = proxy
+                .port_u16()
+                .unwrap_or(if tls.is_some() { 443 } else { 80 });
+            let tcp = connect_tcp(&format!("{name}:{port}")).await?;
+            let stream: Box<dyn Stream> = match tls {
+                Some(tls) => {
+                    let name = server_name(name).map_err(io::Error::other)?;
+                    Box::new(TlsConnector::from(tls).connect(name, tcp).await?)
+                }
+                None => Box::new(tcp),
+            };
+            Ok(TokioIo::new(stream))
+        })
+    }
+}
+
 async fn start_tls(
     aws: &Aws,
     url: &Url,
     host: &str,
-    tcp: TcpStream,
+    stream: Box<dyn Stream>,
 ) -> Result<impl Stream + use<>, ConnectError> {
-    let name = url.host_str().unwrap_or_default();
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let name = ServerName::try_from(name.to_owned())
+    let name = server_name(url.host_str().unwrap_or_default())
         .map_err(|reason| ConnectError::Url(reason.to_string()))?;
     TlsConnector::from(aws.tls()?)
-        .connect(name, tcp)
+        .connect(name, stream)
         .map(|outcome| {
             outcome.map_err(|error| ConnectError::Tls {
                 host: host.to_owned(),
@@ -249,6 +284,11 @@ async fn start_tls(
             })
         })
         .await
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(name.to_owned())
 }
 
 fn limits() -> WebSocketConfig {
