@@ -34,6 +34,8 @@ pub(crate) const PLUGIN_NAME: &str = "session-manager-plugin";
 /// Sessions on AWS Systems Manager nodes: shells and commands, with or without the AWS CLI.
 #[derive(Debug, Parser)]
 #[command(name = "ssmx", version, max_term_width = 100)]
+// As in the AWS CLI, the last of several wins.
+#[command(args_override_self = true)]
 #[command(after_help = "Options are those of `aws ssm` where it has them. \
     Try it without AWS: `ssmx loopback`.")]
 pub struct Cli {

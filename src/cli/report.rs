@@ -186,13 +186,20 @@ fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// One line, without anything that a terminal might obey: texts may come from the network.
+/// One line, without anything that a terminal might obey: texts may come from the network. Nor
+/// does it keep the numbers that Rust appends to the system's texts, ` (os error 2)`.
 fn one_line(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    words
+    let mut line = words
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
-        .join(" ")
+        .join(" ");
+    while let Some((before, after)) = line.split_once(" (os error ")
+        && let Some((_, after)) = after.split_once(')')
+    {
+        line = format!("{before}{after}");
+    }
+    line
 }
 
 #[cfg(test)]
@@ -221,6 +228,18 @@ mod tests {
             .context("outer: inner")
             .expect_err("made so");
         assert_eq!(chain(&twice), "outer: inner");
+    }
+
+    #[test]
+    fn numbers_of_the_system_are_left_out() {
+        let texts = [
+            ("a: No such file (os error 2)", "a: No such file"),
+            ("a (os error 2): b (os error 13) c", "a: b c"),
+            ("broken (os error 2", "broken (os error 2"),
+        ];
+        for (text, expected) in texts {
+            assert_eq!(one_line(text), expected);
+        }
     }
 
     #[test]
