@@ -265,6 +265,7 @@ impl Driver {
                         request,
                     )));
                 }
+                data_channel::Event::Incomplete => self.push(Event::Incomplete),
                 data_channel::Event::Closed(output) => self.end(End::Closed(output)),
                 data_channel::Event::Failed(error) => self.end(End::Failed(error)),
             }

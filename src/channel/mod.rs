@@ -76,6 +76,8 @@ pub enum Event {
     Hindered(String),
     /// The connection is replaced.
     Resumed,
+    /// Data is lost: the agent ended the session before it had sent everything again.
+    Incomplete,
     /// The last event.
     End(End),
 }

@@ -79,6 +79,9 @@ pub enum Event {
     Flag(Flag),
     /// Answer with [`DataChannel::handle_data_key`], soon: agents wait 15 s.
     DataKeyNeeded(DataKeyRequest),
+    /// Data is lost: the session is over, and what the agent had yet to send again was not. The
+    /// last event but one.
+    Incomplete,
     /// The session is over; the reason is empty after a normal end. The last event.
     Closed(String),
     /// The session cannot go on. The last event; the remote end still has to be terminated.
@@ -817,6 +820,9 @@ impl DataChannel {
 
     fn close(&mut self, output: String) {
         self.phase = Phase::Ended;
+        if self.receiver.has_gap() {
+            self.events.push_back(Event::Incomplete);
+        }
         self.events.push_back(Event::Closed(output));
     }
 

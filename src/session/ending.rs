@@ -38,6 +38,9 @@ pub enum SessionFailure {
     /// The service ended it with a reason.
     #[error("the session ended: {0}")]
     Closed(String),
+    /// The agent ended it without everything having come through.
+    #[error("the end of the output is missing: the agent gave up before it had sent it again")]
+    Incomplete,
     /// The service says that it is over.
     #[error("the session is over: it timed out or was terminated while the connection was lost")]
     TimedOut,
@@ -92,6 +95,9 @@ impl SessionFailure {
             }
             Self::Protocol(SessionError::Refused(_)) => "check the session document".into(),
             Self::Protocol(_) => "start a new session; --debug shows what the agent sent".into(),
+            Self::Incomplete => "run it again; agents wait two seconds at the end for what a \
+                 broken connection has lost"
+                .into(),
             Self::Useless(_) => {
                 "check that no proxy or firewall cuts WebSockets, then start a new session".into()
             }

@@ -18,6 +18,7 @@
 mod input;
 mod notice;
 mod output;
+mod parent;
 #[cfg(all(test, unix))]
 mod tests;
 #[cfg(unix)]
@@ -38,6 +39,7 @@ pub use input::Input;
 pub use notice::{ColorChoice, color_allowed, notice, set_color};
 pub use os::{RawMode, Signals};
 pub use output::Output;
+pub use parent::Parent;
 
 /// The size of a terminal in character cells. Neither number is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

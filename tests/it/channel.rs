@@ -24,6 +24,7 @@ struct Told {
     messages: Vec<String>,
     lost: usize,
     resumed: usize,
+    incomplete: bool,
 }
 
 fn peer() -> Peer {
@@ -94,6 +95,7 @@ impl Told {
                 Event::CustomerMessage(text) => self.messages.push(text),
                 Event::Lost(_) => self.lost += 1,
                 Event::Resumed => self.resumed += 1,
+                Event::Incomplete => self.incomplete = true,
                 Event::End(end) => return Some(end),
                 Event::Connected | Event::Hindered(_) | Event::Flag(_) => {}
             }
@@ -308,6 +310,35 @@ async fn losses_doubles_and_disorder_change_nothing() {
         told.stdout.len()
     );
     assert_eq!(told.exit_code, Some(0));
+}
+
+/// An agent that gives up before it has sent everything again: what there is comes in order and
+/// without a gap, and the loss is told.
+#[tokio::test]
+async fn output_that_the_agent_gives_up_is_told_to_be_missing() {
+    let faults = Direction {
+        drop: 0.2,
+        ..Direction::default()
+    };
+    let options = Peer {
+        faults: Faults {
+            seed: 3,
+            to_client: faults,
+            ..Faults::default()
+        },
+        drain: Duration::from_millis(20),
+        ..peer()
+    };
+    let loopback = Loopback::start(options).unwrap();
+    let command = "seq 1 100000";
+    let mut channel = open(&loopback, NON_INTERACTIVE, command, Options::default()).await;
+    let mut told = Told::default();
+    let end = told.to_the_end(&mut channel).await;
+    assert!(matches!(end, End::Closed(_)), "{end:?}");
+    assert!(told.incomplete);
+    let expected: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
+    assert!(told.stdout.len() < expected.len());
+    assert!(expected.as_bytes().starts_with(&told.stdout));
 }
 
 #[tokio::test]

@@ -21,10 +21,13 @@ impl Session {
         let (result, text, terminate) = match exit {
             Exit::Channel(End::Closed(output)) => {
                 let text = plugin::ended(&self.session_id, &output);
-                let failed = !plugin && !output.is_empty() && self.exit_code.is_none();
-                let result = match failed {
-                    true => Err(SessionFailure::Closed(printable(&output))),
-                    false => ended,
+                let result = match self.exit_code {
+                    _ if plugin && !self.incomplete => ended,
+                    None if !output.is_empty() && !plugin => {
+                        Err(SessionFailure::Closed(printable(&output)))
+                    }
+                    None | Some(0) if self.incomplete => Err(SessionFailure::Incomplete),
+                    _ => ended,
                 };
                 (result, text, false)
             }

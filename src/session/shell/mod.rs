@@ -22,7 +22,7 @@ use crate::channel::{Channel, DataSender, End, Event};
 use crate::protocol::SessionType;
 use crate::protocol::escape::EscapeParser;
 use crate::protocol::payload::Size;
-use crate::terminal::{self, Input, Output, RawMode, Signal, Signals};
+use crate::terminal::{self, Input, Output, Parent, RawMode, Signal, Signals};
 
 /// The size that a session without a terminal gets, as official clients give it.
 const NO_TERMINAL: Size = Size {
@@ -46,6 +46,7 @@ pub struct Session {
     channel: Channel,
     sender: DataSender,
     signals: Signals,
+    parent: Parent,
     stdout: Output,
     stderr: Output,
     kind: Option<SessionType>,
@@ -56,6 +57,7 @@ pub struct Session {
     to_send_bytes: usize,
     last_typed: u8,
     exit_code: Option<i32>,
+    incomplete: bool,
     loss: LossNotice,
     quiet_start: Option<Instant>,
     interrupted: Option<Instant>,
@@ -97,6 +99,10 @@ impl Session {
         let channel = Channel::open(aws.clone(), grant, target, options.channel.clone())
             .map_err(local("cannot open the data channel"))?;
         channel.set_size(current_size());
+        let parent = match options.style {
+            Style::Plugin => Parent::watch_aws_cli(),
+            Style::Native => Parent::unwatched(),
+        };
         let mut stdout = Output::stdout();
         if options.style == Style::Plugin {
             stdout.push(plugin::starting(&session_id).into());
@@ -109,6 +115,7 @@ impl Session {
             sender: channel.sender(),
             channel,
             signals,
+            parent,
             stdout,
             stderr: Output::stderr(),
             kind: None,
@@ -118,6 +125,7 @@ impl Session {
             to_send_bytes: 0,
             last_typed: b'\n',
             exit_code: None,
+            incomplete: false,
             loss: LossNotice::default(),
             quiet_start: Some(Instant::now() + QUIET_START),
             interrupted: None,
@@ -150,6 +158,7 @@ impl Session {
         let input = self.input.as_mut().filter(|_| room);
         tokio::select! {
             signal = self.signals.next() => Woken::Signal(signal),
+            () = self.parent.gone() => Woken::Signal(Signal::Hangup),
             event = self.channel.next(), if !self.writing => Woken::Event(event),
             written = written(&mut self.stdout, &mut self.stderr), if self.writing => {
                 Woken::Written(written)
@@ -222,6 +231,7 @@ impl Session {
                 let text = self.loss.resumed();
                 self.tell_loss(text);
             }
+            Event::Incomplete => self.incomplete = true,
             Event::End(end) => return Some(Exit::Channel(end)),
         }
         None
