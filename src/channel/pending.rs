@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::Event;
 
 /// Output that may wait before the socket is no longer read, in bytes.
-const MAX_BYTES: usize = 2 * 1024 * 1024;
+const MAX_BYTES: usize = 512 * 1024;
 /// Outputs are joined up to this size, in bytes.
 const JOINED_OUTPUT: usize = 64 * 1024;
 

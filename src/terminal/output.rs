@@ -17,7 +17,7 @@ use bytes::{Buf, Bytes};
 use super::os::Sink;
 
 /// Bytes in the queue from which on [`Output::ready`] waits.
-const QUEUE_BYTES: usize = 1024 * 1024;
+const QUEUE_BYTES: usize = 256 * 1024;
 
 /// Bytes in the queue at which [`Output::push`] wakes the thread by itself.
 const WAKE_BYTES: usize = 64 * 1024;
@@ -80,7 +80,7 @@ impl Output {
         }
     }
 
-    /// Starts the writing and waits while the queue is full (1 MiB). Safe to cancel.
+    /// Starts the writing and waits while the queue is full (256 KiB). Safe to cancel.
     ///
     /// Errors: the failure of an earlier write, at every call.
     pub async fn ready(&mut self) -> io::Result<()> {
