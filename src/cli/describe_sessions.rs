@@ -15,7 +15,7 @@ const FILTER_KEYS: &str =
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Living sessions, or those that ended in the last 30 days
-    #[arg(long)]
+    #[arg(long, default_value = "Active")]
     state: State,
     /// Conditions: key=Owner,value=ARN (also as JSON, or file://PATH); more than one may follow
     #[arg(long, num_args = 1.., value_name = "key=KEY,value=VALUE")]

@@ -142,6 +142,8 @@ async fn attach(request: Request) -> anyhow::Result<Outcome> {
         region: some(&request.region),
         endpoint_url: some(&request.endpoint)
             .and_then(|endpoint| aws::ssm_endpoint_for(&target, &endpoint)),
+        // The caller has asked already; its answer is in the cache of the AWS CLI.
+        may_prompt: false,
         ..aws::Options::default()
     })
     .await?;
