@@ -108,7 +108,6 @@ impl Receiver {
             return Receipt::Refused;
         }
         if self.adoption == Adoption::Waiting {
-            self.adoption = Adoption::Until(now + ADOPTION);
             // What comes next may be older, but not by more than agents ever have in flight.
             self.expected = (number - HOLD_MESSAGES / 2).max(0);
         }
@@ -120,6 +119,10 @@ impl Receiver {
         let ahead = number - self.expected;
         if ahead > 0 && (ahead > HOLD_MESSAGES || self.held_bytes + length > HOLD_BYTES) {
             return Receipt::Refused;
+        }
+        if self.adoption == Adoption::Waiting {
+            // Only with something to begin with: its timer would stay due for ever.
+            self.adoption = Adoption::Until(now + ADOPTION);
         }
         self.held_bytes += length;
         self.held.insert(
@@ -158,5 +161,39 @@ impl Receiver {
             self.acknowledged.pop_front();
         }
         self.acknowledged.push_back((now, number, id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::MessageType;
+    use super::*;
+
+    fn message(sequence_number: i64, length: usize) -> AgentMessage {
+        AgentMessage {
+            message_type: MessageType::OUTPUT_STREAM_DATA,
+            schema_version: 1,
+            created_date: 1,
+            sequence_number,
+            flags: 0,
+            message_id: Uuid::from_u128(1),
+            payload_type: PayloadType::OUTPUT,
+            payload: vec![0; length].into(),
+        }
+    }
+
+    #[test]
+    fn a_stream_is_not_taken_over_with_a_message_that_is_refused() {
+        let now = Instant::now();
+        let mut receiver = Receiver::adopting();
+        let refused = receiver.receive(&message(7, HOLD_BYTES + 1), now);
+        assert_eq!((refused, receiver.timer()), (Receipt::Refused, None));
+        let accepted = receiver.receive(&message(8, 1), now);
+        assert_eq!(accepted, Receipt::Accepted);
+        assert_eq!(receiver.timer(), Some(now + ADOPTION));
+        assert_eq!(receiver.next(), None);
+        receiver.begin();
+        assert_eq!((receiver.timer(), receiver.expected()), (None, 8));
+        assert!(receiver.next().is_some());
     }
 }
