@@ -75,6 +75,8 @@ proptest! {
         // What is missing may still come for a moment; nothing behind a gap is ever shown.
         prop_assert!(world.elapsed() - at <= Duration::from_millis(200));
         prop_assert_eq!(world.closed.as_deref(), Some("gone"));
+        let (got, sent) = world.received();
+        prop_assert!(got < sent || !world.incomplete, "nothing is missing");
         prop_assert!(world.client.has_ended());
         prop_assert_eq!(world.client.poll_timeout(), None);
     }
@@ -100,6 +102,24 @@ fn a_silent_shell_takes_input() {
     assert_eq!(world.run(), End::Delivered);
     assert!(world.elapsed() > Duration::from_secs(4), "probe and grace");
     assert_eq!(world.received(), (0, 0));
+}
+
+/// Nothing tells the new client which numbers the old one has used.
+#[test]
+fn another_client_takes_over_where_the_first_was_acknowledged() {
+    for (up, down) in [(0, 10_000), (10_000, 0), (10_000, 10_000)] {
+        let plan = Plan {
+            duplicates: 20,
+            jitter_ms: 20,
+            ..Plan::calm(Kind::Shell, 30_000, 30_000)
+        };
+        let mut world = World::new(plan);
+        while !world.is_done() {
+            world.step();
+        }
+        world.take_over(up, down.max(500));
+        assert_eq!(world.run(), End::Delivered);
+    }
 }
 
 /// What the window is for: a bulk upload over a long way must not wait for each acknowledgement.

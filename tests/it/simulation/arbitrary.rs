@@ -132,8 +132,15 @@ proptest! {
     }
 
     #[test]
-    fn nothing_breaks_the_core(operations in proptest::collection::vec(operations(), 1..60)) {
+    fn nothing_breaks_the_core(
+        take_over in proptest::bool::weighted(0.1),
+        operations in proptest::collection::vec(operations(), 1..60),
+    ) {
         let mut client = Client::new(config());
+        if take_over {
+            client.core = DataChannel::take_over(config(), client.now);
+            client.core.handle_connect(client.now, "token");
+        }
         let mut written = 0;
         for operation in operations {
             let (now, core) = (client.now, &mut client.core);

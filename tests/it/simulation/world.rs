@@ -1,18 +1,17 @@
 //! Client and agent in virtual time, with a network between them that does its worst.
 
+mod applications;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fastrand::Rng;
-use ssmx::loopback::agent::{
-    self, Agent, Challenge, Encryption, Event as AgentEvent, SessionType as AgentSession,
-};
+use ssmx::loopback::agent::{self, Agent, Challenge, Encryption, SessionType as AgentSession};
 use ssmx::protocol::cipher::DataKey;
-use ssmx::protocol::handshake::SealedDataKey;
 use ssmx::protocol::message::{MessageType, PayloadType};
 use ssmx::protocol::payload::{ChannelClosed, Size};
-use ssmx::protocol::{Config, DataChannel, Event, SessionType, Transmit};
+use ssmx::protocol::{Config, DataChannel, Transmit};
 
 use super::garbage;
 use super::plan::{End, Kind, Plan, Stream};
@@ -57,6 +56,8 @@ pub struct World {
     started: bool,
     pub closed: Option<String>,
     given_up: bool,
+    /// Whether the client said that output is missing.
+    pub incomplete: bool,
     frames: Vec<Bytes>,
 }
 
@@ -101,6 +102,7 @@ impl World {
             started: false,
             closed: None,
             given_up: false,
+            incomplete: false,
             frames: Vec::new(),
         };
         world.schedule();
@@ -150,7 +152,7 @@ impl World {
             self.step();
         }
         assert_eq!(self.closed.as_deref(), Some(reason));
-        assert!(self.client.has_ended());
+        assert!(self.client.has_ended() && !self.incomplete);
         assert_eq!(self.client.poll_timeout(), None);
         assert_eq!(self.client.poll_transmit(self.now), None);
         if self.given_up {
@@ -165,6 +167,26 @@ impl World {
             && self.agent.unacknowledged() == 0
             && self.client.all_acknowledged()
             && self.started
+    }
+
+    /// Another client goes on with the session, once nothing is unacknowledged; meanwhile the
+    /// agent's program talks on. `up` and `down` more bytes are to be delivered then.
+    pub fn take_over(&mut self, up: usize, down: usize) {
+        assert!(self.is_done());
+        self.act(self.connection, Action::Cut);
+        let config = Config {
+            rng: self.rng.fork(),
+            ..config()
+        };
+        self.client = DataChannel::take_over(config, self.now);
+        self.started = false;
+        self.plan.up += up;
+        self.plan.down += down;
+        for _ in 0..5 {
+            let bytes = self.down.take(100);
+            self.agent.send(self.now, PayloadType::OUTPUT, bytes.into());
+        }
+        self.at(Duration::ZERO, Action::Work);
     }
 
     /// The gateway's word that the session is over.
@@ -275,30 +297,6 @@ impl World {
         }
     }
 
-    fn work(&mut self) {
-        let left = self.plan.up - self.up.sent;
-        if left > 0 && self.client.can_write() {
-            let length = self.rng.usize(1..=left.min(5000));
-            let bytes = self.up.take(length);
-            assert!(self.client.write(self.now, &bytes));
-        }
-        let left = self.plan.down - self.down.sent;
-        if left > 0 && self.may_send() {
-            let length = self.rng.usize(1..=left.min(1024));
-            let bytes = self.down.take(length);
-            self.agent.send(self.now, PayloadType::OUTPUT, bytes.into());
-        }
-        if self.up.sent < self.plan.up || self.down.sent < self.plan.down {
-            let pause = self.moment(20);
-            self.at(pause, Action::Work);
-        }
-    }
-
-    /// Programs start when the handshake is over.
-    fn may_send(&self) -> bool {
-        self.plan.kind == Kind::Shell || self.started
-    }
-
     fn drain(&mut self) {
         while let Some(transmit) = self.client.poll_transmit(self.now) {
             if let Transmit::Binary(frame) = transmit {
@@ -341,59 +339,5 @@ impl World {
 
     fn percent(&mut self, percent: u8) -> bool {
         self.rng.u8(0..100) < percent
-    }
-
-    fn take(&mut self, event: Event) {
-        assert_eq!(self.closed, None, "the last event was not the last");
-        match event {
-            Event::Started(kind, _) => {
-                assert!(!self.started, "it starts once");
-                self.started = true;
-                assert_eq!(
-                    matches!(kind, SessionType::Port(_)),
-                    self.plan.kind == Kind::Port
-                );
-            }
-            Event::Output(bytes) => {
-                assert!(self.started);
-                self.down.give(&bytes);
-            }
-            Event::DataKeyNeeded(request) => {
-                assert_eq!(request.key_id, "alias/x");
-                let sealed = SealedDataKey {
-                    ciphertext: "YmxvYg==".to_owned(),
-                    challenge_used: true,
-                };
-                let key = Ok((self.key.clone(), sealed));
-                let seed = std::array::from_fn(|_| self.rng.u8(..));
-                self.client.handle_data_key(self.now, key, seed);
-                self.drain();
-            }
-            Event::Closed(reason) => self.closed = Some(reason),
-            Event::CustomerMessage(_) => {}
-            other => panic!("{other:?}: {}", self.state()),
-        }
-    }
-
-    fn take_from_agent(&mut self, event: AgentEvent) {
-        match event {
-            AgentEvent::Input(bytes) | AgentEvent::Delivered(PayloadType::OUTPUT, bytes) => {
-                self.up.give(&bytes);
-            }
-            AgentEvent::Decrypt { ciphertext, .. } => {
-                assert_eq!(ciphertext, b"blob");
-                let seed = std::array::from_fn(|_| self.rng.u8(..));
-                self.agent
-                    .handle_data_key(self.now, Ok(self.key.clone()), seed);
-            }
-            AgentEvent::Failed(reason) => {
-                assert!(reason.starts_with("Handshake timed out"), "{reason}");
-                self.given_up = true;
-            }
-            AgentEvent::Started
-            | AgentEvent::Size(_)
-            | AgentEvent::Delivered(PayloadType::SIZE, _) => {}
-            _ => panic!("the agent got what was not sent: {}", self.state()),
-        }
     }
 }
