@@ -28,8 +28,10 @@ const FOREIGN: &[(&str, Forbidden)] = &[
     ("anyhow", Forbidden::Outside(&["cli"])),
     ("clap", Forbidden::Outside(&["cli"])),
     ("crossterm", Forbidden::Outside(&["terminal", "cli"])),
-    ("aws_sdk_", Forbidden::Outside(&["aws"])),
-    ("aws_config", Forbidden::Outside(&["aws"])),
+    ("aws_sdk_kms::", Forbidden::Outside(&["aws"])),
+    ("aws_sdk_ssm::", Forbidden::Outside(&["aws"])),
+    ("aws_sdk_sts::", Forbidden::Outside(&["aws"])),
+    ("aws_config::", Forbidden::Outside(&["aws"])),
     // No runtime and no system underneath the protocol.
     ("tokio", Forbidden::Inside(&["protocol"])),
     ("hyper", Forbidden::Inside(&["protocol"])),
@@ -44,6 +46,7 @@ const FOREIGN: &[(&str, Forbidden)] = &[
     ("Rng::new", Forbidden::Inside(&["protocol"])),
     ("new_v4", Forbidden::Inside(&["protocol"])),
     ("SystemRandom", Forbidden::Inside(&["protocol"])),
+    ("getrandom", Forbidden::Inside(&["protocol"])),
     ("rand::fill", Forbidden::Inside(&["protocol"])),
 ];
 
