@@ -6,11 +6,19 @@
 )]
 
 mod agent;
+#[cfg(unix)]
+mod aws_cli;
 mod channel;
+#[cfg(unix)]
+mod errors;
 mod layers;
 mod loopback;
+#[cfg(unix)]
+mod network;
 mod peer;
 mod plugin;
+#[cfg(unix)]
+mod secrets;
 #[cfg(unix)]
 mod shell;
 mod simulation;

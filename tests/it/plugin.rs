@@ -94,7 +94,7 @@ pub fn response(grant: &SessionGrant) -> Value {
 
 /// One line of error, perhaps one of advice, and nothing else.
 #[track_caller]
-fn assert_short(stderr: &str) {
+pub fn assert_short(stderr: &str) {
     let lines: Vec<&str> = stderr.lines().collect();
     assert!((1..=2).contains(&lines.len()), "{stderr}");
     assert!(lines[0].starts_with("ssmx: error: "), "{stderr}");
