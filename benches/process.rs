@@ -102,6 +102,10 @@ mod linux {
         bytes: u64,
     }
 
+    #[allow(
+        clippy::zombie_processes,
+        reason = "it is waited for by its id, for the figures"
+    )]
     fn cost(command: &mut Command) -> Cost {
         let began = Instant::now();
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();

@@ -129,7 +129,7 @@ fn malformed_input_is_taken_as_by_the_real_agent() {
             })
             .collect();
         assert_eq!(json!(delivered), expected["delivered"], "{name}");
-        let cancelled = events.iter().any(|event| *event == Event::Cancelled);
+        let cancelled = events.contains(&Event::Cancelled);
         assert_eq!(json!(cancelled), expected["cancelled"], "{name}");
         assert_eq!(
             json!(agent.expected()),
@@ -184,7 +184,7 @@ fn sequences_are_taken_as_by_the_real_agent() {
                 .map(|message| message["SequenceNumber"].to_string())
                 .collect();
             assert_eq!(delivered, numbers, "{name}");
-            let cancelled = events.iter().any(|event| *event == Event::Cancelled);
+            let cancelled = events.contains(&Event::Cancelled);
             assert_eq!(json!(cancelled), step["cancelled"], "{name}");
             assert_eq!(json!(agent.expected()), step["expected_after"], "{name}");
             assert_eq!(json!(agent.held()), step["buffered"], "{name}");
@@ -374,7 +374,7 @@ impl<'a> Handshake<'a> {
         } else {
             assert_eq!(json!(failed), *error, "{name}");
             assert_eq!(json!(failed.is_some()), self.case["cancelled"], "{name}");
-            let started = self.events.iter().any(|event| *event == Event::Started);
+            let started = self.events.contains(&Event::Started);
             assert_eq!(started, failed.is_none(), "{name}");
         }
         let version = json!(self.agent.client_version());

@@ -103,7 +103,7 @@ impl Told {
         None
     }
 
-    async fn to_the_end(&mut self, channel: &mut Channel) -> End {
+    async fn until_the_end(&mut self, channel: &mut Channel) -> End {
         self.until(channel, |_| false).await.expect("an end")
     }
 
@@ -126,7 +126,7 @@ async fn a_command_keeps_its_streams_apart_and_tells_its_status() {
     let command = "sh -c 'echo out; echo err >&2; exit 3'";
     let mut channel = open(&loopback, NON_INTERACTIVE, command, Options::default()).await;
     let mut told = Told::default();
-    let end = told.to_the_end(&mut channel).await;
+    let end = told.until_the_end(&mut channel).await;
     assert!(
         matches!(end, End::Closed(ref output) if output.is_empty()),
         "{end:?}"
@@ -152,7 +152,7 @@ async fn a_shell_takes_input_and_knows_the_size() {
     channel.set_size(Size { cols: 91, rows: 17 });
     send(&channel, &b"stty size; exit\n"[..]).await;
     let mut told = Told::default();
-    let end = told.to_the_end(&mut channel).await;
+    let end = told.until_the_end(&mut channel).await;
     assert!(matches!(end, End::Closed(_)), "{end:?}");
     assert_eq!(told.kind, Some(SessionType::StandardStream));
     assert!(told.text().contains("17 91"), "{}", told.text());
@@ -168,7 +168,7 @@ async fn kms_sessions_are_encrypted_both_ways() {
     let mut channel = open(&loopback, SHELL, "", Options::default()).await;
     send(&channel, &b"echo $((6*7)); exit\n"[..]).await;
     let mut told = Told::default();
-    let end = told.to_the_end(&mut channel).await;
+    let end = told.until_the_end(&mut channel).await;
     assert!(
         matches!(end, End::Closed(ref output) if output.is_empty()),
         "{end:?}"
@@ -190,7 +190,7 @@ async fn without_data_keys_the_agent_says_why_it_refuses() {
         ..Options::default()
     };
     let mut channel = open(&loopback, SHELL, "", options).await;
-    let end = Told::default().to_the_end(&mut channel).await;
+    let end = Told::default().until_the_end(&mut channel).await;
     assert!(
         matches!(end, End::Closed(ref output) if output.contains("no keys here")),
         "{end:?}"
@@ -213,7 +213,7 @@ async fn no_byte_of_output_is_lost_or_doubled_over_cuts() {
     let command = "stty -opost; seq 1 300000";
     let mut channel = open(&loopback, INTERACTIVE, command, Options::default()).await;
     let mut told = Told::default();
-    let end = told.to_the_end(&mut channel).await;
+    let end = told.until_the_end(&mut channel).await;
     assert!(
         matches!(end, End::Closed(ref output) if output.is_empty()),
         "{end:?}"
@@ -247,7 +247,7 @@ async fn typed_digest(options: Peer) -> (usize, Loopback) {
             sender.reserve().await.unwrap().send(piece.to_vec().into());
         }
     });
-    let end = told.to_the_end(&mut channel).await;
+    let end = told.until_the_end(&mut channel).await;
     typing.await.unwrap();
     assert!(matches!(end, End::Closed(_)), "{end:?}");
     let digest = Sha256::digest(&typed);
@@ -302,7 +302,7 @@ async fn losses_doubles_and_disorder_change_nothing() {
     let command = "seq 1 100000";
     let mut channel = open(&loopback, NON_INTERACTIVE, command, Options::default()).await;
     let mut told = Told::default();
-    told.to_the_end(&mut channel).await;
+    told.until_the_end(&mut channel).await;
     let expected: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
     assert!(
         told.stdout == expected.as_bytes(),
@@ -333,7 +333,7 @@ async fn output_that_the_agent_gives_up_is_told_to_be_missing() {
     let command = "seq 1 100000";
     let mut channel = open(&loopback, NON_INTERACTIVE, command, Options::default()).await;
     let mut told = Told::default();
-    let end = told.to_the_end(&mut channel).await;
+    let end = told.until_the_end(&mut channel).await;
     assert!(matches!(end, End::Closed(_)), "{end:?}");
     assert!(told.incomplete);
     let expected: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
@@ -360,7 +360,7 @@ async fn the_hourly_close_is_resumed_with_the_new_url_and_token() {
     let end = told.until(&mut channel, |told| told.resumed == 1).await;
     assert!(end.is_none(), "{end:?}");
     send(&channel, &b"echo sec''ond; exit\n"[..]).await;
-    told.to_the_end(&mut channel).await;
+    told.until_the_end(&mut channel).await;
     assert!(told.text().contains("second"), "{}", told.text());
     let stats = loopback.stats();
     assert_eq!(
@@ -388,7 +388,7 @@ async fn a_silent_gateway_is_noticed_and_replaced() {
     assert!(end.is_none(), "{end:?}");
     send(&channel, &b"exit\n"[..]).await;
     assert!(matches!(
-        told.to_the_end(&mut channel).await,
+        told.until_the_end(&mut channel).await,
         End::Closed(_)
     ));
 }
@@ -407,7 +407,7 @@ async fn resuming_outlasts_errors_of_the_service() {
     assert!(end.is_none(), "{end:?}");
     send(&channel, &b"exit\n"[..]).await;
     assert!(matches!(
-        told.to_the_end(&mut channel).await,
+        told.until_the_end(&mut channel).await,
         End::Closed(_)
     ));
 }
@@ -420,7 +420,7 @@ async fn a_refusal_to_resume_ends_the_channel() {
     told.until(&mut channel, |told| told.kind.is_some()).await;
     loopback.deny_resume(true);
     loopback.cut();
-    let end = told.to_the_end(&mut channel).await;
+    let end = told.until_the_end(&mut channel).await;
     assert!(matches!(end, End::LostForGood(_)), "{end:?}");
 }
 
@@ -434,7 +434,7 @@ async fn a_session_that_is_over_is_not_resumed() {
     // An answer without a token is the service's word for that.
     loopback.script("ResumeSession", 200, "{}");
     loopback.cut();
-    let end = told.to_the_end(&mut channel).await;
+    let end = told.until_the_end(&mut channel).await;
     assert!(matches!(end, End::TimedOut), "{end:?}");
     let session = loopback.stats().session_id.expect("a session");
     aws.terminate_session(&session)
@@ -448,7 +448,7 @@ async fn a_gateway_that_closes_at_once_is_given_up() {
     loopback.close_on_open(Some((1000, "Bye")));
     let mut channel = open(&loopback, SHELL, "", Options::default()).await;
     let mut told = Told::default();
-    let end = told.to_the_end(&mut channel).await;
+    let end = told.until_the_end(&mut channel).await;
     assert!(
         matches!(end, End::Useless(ref reason) if reason.contains("Bye")),
         "{end:?}"
@@ -468,7 +468,7 @@ async fn an_agent_that_never_answers_is_given_up() {
         ..Options::default()
     };
     let mut channel = open(&loopback, SHELL, "", options).await;
-    let end = Told::default().to_the_end(&mut channel).await;
+    let end = Told::default().until_the_end(&mut channel).await;
     assert!(
         matches!(end, End::Failed(SessionError::NoAnswer(_))),
         "{end:?}"
@@ -480,7 +480,7 @@ async fn a_forbidden_upgrade_names_the_permission() {
     let loopback = Loopback::start(peer()).unwrap();
     loopback.forbid_upgrades(true);
     let mut channel = open(&loopback, SHELL, "", Options::default()).await;
-    let End::NotConnected(error) = Told::default().to_the_end(&mut channel).await else {
+    let End::NotConnected(error) = Told::default().until_the_end(&mut channel).await else {
         panic!("not refused");
     };
     let hint = error.hint().expect("a hint");
@@ -501,7 +501,7 @@ async fn garbage_between_messages_is_ignored() {
         loopback.inject(&Injection::Text("garbage".repeat(length / 7)));
     }
     send(&channel, &b"echo st''ill; exit\n"[..]).await;
-    let end = told.to_the_end(&mut channel).await;
+    let end = told.until_the_end(&mut channel).await;
     assert!(matches!(end, End::Closed(_)), "{end:?}");
     assert!(told.text().contains("still"), "{}", told.text());
     assert_eq!(told.lost, 0);
@@ -516,7 +516,7 @@ async fn a_flood_of_output_does_not_keep_an_interrupt_waiting() {
     told.until(&mut channel, |told| told.stdout.len() > 100_000)
         .await;
     send(&channel, &[0x03][..]).await;
-    let end = told.to_the_end(&mut channel).await;
+    let end = told.until_the_end(&mut channel).await;
     assert!(matches!(end, End::Closed(_)), "{end:?}");
     assert!(
         told.text().trim_end().ends_with("caught"),
