@@ -75,7 +75,10 @@ mod tests {
 
     #[test]
     fn the_aws_cli_is_known_by_its_command_line() {
-        for good in ["aws\0ssm\0start-session", "/usr/bin/python3\0/usr/local/bin/aws\0ssm"] {
+        for good in [
+            "aws\0ssm\0start-session",
+            "/usr/bin/python3\0/usr/local/bin/aws\0ssm",
+        ] {
             assert!(is_aws_cli(good.as_bytes()), "{good}");
         }
         for bad in ["", "bash\0-c\0aws ssm", "/opt/aws-vault\0exec", "sh\0x.sh"] {
