@@ -1,5 +1,7 @@
 //! ssmx as `session-manager-plugin`: the contract with the AWS CLI and all who run the plugin.
 
+#![cfg_attr(not(unix), allow(dead_code, reason = "the sessions run on Unix"))]
+
 #[cfg(unix)]
 mod sessions;
 

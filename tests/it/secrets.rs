@@ -42,31 +42,50 @@ fn loud(mut command: Command, (log, arguments): (&str, &[&str])) -> Command {
     command
 }
 
-/// Nothing of `secret` is in `text`, in any shape that a log might give it.
-#[track_caller]
-fn assert_hidden(text: &str, what: &str, secret: &[u8]) {
+/// The shape in which `secret` is in `text`, of those that a log might give it.
+fn found(text: &str, secret: &[u8]) -> Option<String> {
     // The first bytes do: whoever has half a secret has too much.
-    let part = &secret[..secret.len().min(16)];
+    let part = &secret[..secret.len().min(15)];
     let list: Vec<String> = part.iter().map(u8::to_string).collect();
     let shapes = [
         String::from_utf8_lossy(part).into_owned(),
-        BASE64
-            .encode(part)
-            .trim_end_matches('=')
-            .trim_end_matches(char::is_alphanumeric)
-            .to_owned(),
-        BASE64.encode(&secret[..part.len() / 3 * 3]),
+        BASE64.encode(&part[..part.len() / 3 * 3]),
         part.iter().map(|byte| format!("{byte:02x}")).collect(),
         part.iter().map(|byte| format!("{byte:02X}")).collect(),
         list.join(", "),
         part.escape_ascii().to_string(),
     ];
-    for shape in shapes.iter().filter(|shape| shape.len() >= 8) {
+    shapes
+        .into_iter()
+        .find(|shape| text.contains(shape.as_str()))
+}
+
+#[track_caller]
+fn assert_hidden(text: &str, what: &str, secret: &[u8]) {
+    if let Some(shape) = found(text, secret) {
+        panic!("{what} as {shape:?} in:\n{text}");
+    }
+}
+
+#[test]
+fn secrets_would_be_found() {
+    let secret = b"a secret\x01 of some 'length'";
+    let bytes = bytes::Bytes::from_static(secret);
+    let text = String::from_utf8_lossy(secret).into_owned();
+    for shown in [
+        text.clone(),
+        format!("{bytes:?}"),
+        format!("{:?}", &bytes[..]),
+        format!("{bytes:x}"),
+        format!("{bytes:X}"),
+        BASE64.encode(secret),
+    ] {
         assert!(
-            !text.contains(shape.as_str()),
-            "{what} as {shape:?} in:\n{text}"
+            found(&format!("before {shown} after"), secret).is_some(),
+            "{shown}"
         );
     }
+    assert_eq!(found("a secre t", secret), None);
 }
 
 /// Much was told, but no secret.
