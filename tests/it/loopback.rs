@@ -476,8 +476,8 @@ fn no_program_outlives_the_peer() {
     let text = client.text(PayloadType::OUTPUT);
     let id = text.split(['[', ']']).nth(1).unwrap().to_owned();
     let lives = || {
-        let status = std::process::Command::new("kill")
-            .args(["-0", &id])
+        let status = std::process::Command::new("/bin/sh")
+            .args(["-c", &format!("kill -0 {id}")])
             .stderr(std::process::Stdio::null())
             .status();
         status.unwrap().success()

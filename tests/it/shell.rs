@@ -5,7 +5,7 @@ use std::process::Command;
 use ssmx::loopback::{Loopback, Options as Peer};
 
 use crate::support::pty::Terminal;
-use crate::support::{DEADLINE, SSMX, command, run, run_without_input, spawn, start_session};
+use crate::support::{DEADLINE, SSMX, command, kill, run, run_without_input, spawn, start_session};
 
 fn loopback() -> Loopback {
     Loopback::start(Peer {
@@ -22,7 +22,8 @@ fn between_modes(loopback: &Loopback, arguments: &str) -> Command {
     shell.args([
         "-c",
         &format!(
-            "stty -g > \"$0.before\"; {SSMX} start-session --target {target} {arguments}; \
+            "stty -g > \"$0.before\"; \
+             sh -c 'echo $$ > \"$0.id\"; exec {SSMX} start-session --target {target} {arguments}' \"$0\"; \
              status=$?; stty -g > \"$0.after\"; cmp \"$0.before\" \"$0.after\" && echo modes same; \
              echo status $status"
         ),
@@ -48,22 +49,10 @@ fn on_terminal(loopback: &Loopback, arguments: &str, scratch: &Scratch) -> Termi
     Terminal::spawn(&shell)
 }
 
-fn kill(id: u32, signal: &str) {
-    let status = Command::new("kill")
-        .args([signal, &id.to_string()])
-        .status();
-    assert!(status.expect("kill runs").success());
-}
-
-fn ssmx_below(shell: u32) -> u32 {
-    let found = Command::new("pgrep")
-        .args(["-P", &shell.to_string(), "-x", "ssmx"])
-        .output();
-    let found = found.expect("pgrep runs").stdout;
-    String::from_utf8_lossy(&found)
-        .trim()
-        .parse()
-        .expect("one ssmx below the shell")
+/// The process id of the ssmx that was started with this scratch.
+fn ssmx_of(scratch: &Scratch) -> u32 {
+    let id = std::fs::read_to_string(format!("{}.id", scratch.name())).expect("it was started");
+    id.trim().parse().expect("a number")
 }
 
 #[test]
@@ -187,7 +176,7 @@ fn signals_end_the_remote_session_and_restore_the_terminal() {
         let mut terminal = on_terminal(&loopback, "", &scratch);
         terminal.type_in(b"PS1='re''mote> '\r");
         terminal.wait_for("remote> ");
-        kill(ssmx_below(terminal.id()), signal);
+        kill(ssmx_of(&scratch), signal);
         terminal.wait_for("modes same");
         terminal.wait_for(&format!("status {status}"));
         terminal.finish();
@@ -302,7 +291,7 @@ fn an_orphaned_session_can_be_taken_over() {
     terminal.wait_for("remote> ");
     terminal.type_in(b"kept=42; sleep 0.3; echo un''seen\r");
     terminal.wait_for("kept=42");
-    kill(ssmx_below(terminal.id()), "-KILL");
+    kill(ssmx_of(&scratch), "-KILL");
     terminal.wait_for("status 137");
     terminal.finish();
     let session = loopback.stats().session_id.expect("a session");

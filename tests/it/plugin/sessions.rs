@@ -9,7 +9,7 @@ use ssmx::loopback::{Loopback, Options as Peer};
 
 use super::{Plugin, VARIABLE, assert_short, grant, response};
 use crate::support::pty::Terminal;
-use crate::support::{DEADLINE, SSMX, command, run, run_without_input, spawn};
+use crate::support::{DEADLINE, SSMX, command, kill, run, run_without_input, spawn};
 
 const COMMAND: &str = "AWS-StartNonInteractiveCommand";
 const INTERACTIVE: &str = "AWS-StartInteractiveCommand";
@@ -52,13 +52,6 @@ fn by_variable(plugin: &Plugin, loopback: &Loopback, grant: &SessionGrant) -> Co
 /// The response among the arguments.
 fn by_argument(plugin: &Plugin, loopback: &Loopback, grant: &SessionGrant) -> Command {
     arguments(plugin, loopback, &response(grant).to_string(), "")
-}
-
-fn kill(id: u32, signal: &str) {
-    let status = Command::new("kill")
-        .args([signal, &id.to_string()])
-        .status();
-    assert!(status.expect("kill runs").success());
 }
 
 #[test]

@@ -56,6 +56,14 @@ pub fn start_session(loopback: &Loopback, arguments: &[&str]) -> Command {
     command
 }
 
+/// Sends a signal (`-TERM`) by the shell, which every Unix has.
+pub fn kill(id: u32, signal: &str) {
+    let status = Command::new("/bin/sh")
+        .args(["-c", &format!("kill {signal} {id}")])
+        .status();
+    assert!(status.expect("a shell runs").success());
+}
+
 /// What a finished program left.
 #[derive(Debug)]
 pub struct Finished {
