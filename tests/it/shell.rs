@@ -64,8 +64,12 @@ fn a_shell_works_on_a_terminal_and_leaves_it_as_it_was() {
     terminal.type_in(b"stty size; echo $((40+2))\r");
     terminal.wait_for("24 80");
     terminal.wait_for("42");
+    // Typed text and a new size are two ways to the remote side: neither waits for the other.
+    terminal.type_in(
+        b"sh -c 'trap \"stty size; exit\" WINCH; echo list''ening; while :; do sleep 0.1; done'\r",
+    );
+    terminal.wait_for("listening");
     terminal.resize(101, 33);
-    terminal.type_in(b"stty size\r");
     terminal.wait_for("33 101");
     terminal.type_in(b"exit\r");
     terminal.wait_for("modes same");
