@@ -35,7 +35,7 @@ impl SessionType {
     }
 }
 
-/// What an [`Agent`] is made from.
+/// What an [`Agent`](super::Agent) is made from.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// AgentVersion of the handshake.
@@ -112,11 +112,11 @@ pub enum Event {
     Input(Bytes),
     /// Resize the terminal.
     Size(Size),
-    /// Signal the command, and call [`Agent::command_ended`] once it is over: the reader waits.
+    /// Signal the command, and call [`Agent::command_ended`](super::Agent::command_ended) once it is over: the reader waits.
     Signal(Signal),
     /// Input of a port session, of any payload type.
     Delivered(PayloadType, Bytes),
-    /// Ask KMS, then call [`Agent::handle_data_key`].
+    /// Ask KMS, then call [`Agent::handle_data_key`](super::Agent::handle_data_key).
     Decrypt {
         /// The key named in the handshake.
         key_id: String,

@@ -10,14 +10,14 @@ use crate::protocol::handshake::{DataKeyRequest, SessionType};
 use crate::protocol::payload::Flag;
 use crate::protocol::version::AgentFeatures;
 
-/// What a [`DataChannel`] cannot make up itself.
+/// What a [`DataChannel`](super::DataChannel) cannot make up itself.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Made once per process.
     pub client_id: Uuid,
     /// Source of message ids; seed it randomly.
     pub rng: fastrand::Rng,
-    /// The wall clock at the `now` of [`DataChannel::new`], in milliseconds since 1970.
+    /// The wall clock at the `now` of [`DataChannel::new`](super::DataChannel::new), in milliseconds since 1970.
     pub unix_millis: u64,
     /// The most payload bytes a data message carries; official clients send 1024.
     pub max_payload: usize,
@@ -42,7 +42,7 @@ pub enum Event {
     ExitCode(Option<i32>, Bytes),
     /// A flag of the agent.
     Flag(Flag),
-    /// Answer with [`DataChannel::handle_data_key`], soon: agents wait 15 s.
+    /// Answer with [`DataChannel::handle_data_key`](super::DataChannel::handle_data_key), soon: agents wait 15 s.
     DataKeyNeeded(DataKeyRequest),
     /// Data is lost: the session is over, and what the agent had yet to send again was not. The
     /// last event but one.
