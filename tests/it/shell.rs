@@ -308,3 +308,43 @@ fn an_orphaned_session_can_be_taken_over() {
     terminal.type_in(b"exit\r");
     assert_eq!(terminal.finish(), 0);
 }
+
+#[test]
+fn a_session_can_be_suspended_and_brought_back() {
+    if Command::new("bash").arg("--version").output().is_err() {
+        println!("skipped: no bash on PATH");
+        return;
+    }
+    let loopback = loopback();
+    let mut bash = command("bash", &loopback);
+    bash.args(["--norc", "--noprofile", "-i"]);
+    let mut terminal = Terminal::spawn(&bash);
+    terminal.type_in(b"PS1='lo''cal> '; stty -g > /dev/null\r");
+    terminal.wait_for("local> ");
+    let target = loopback.target();
+    terminal.type_in(format!("{SSMX} start-session --target {target}\r").as_bytes());
+    terminal.wait_until("a remote prompt", |screen, _| {
+        screen.trim_end().ends_with(['#', '$'])
+    });
+    terminal.type_in(b"PS1='re''mote> '\r");
+    at_prompt(&terminal);
+    terminal.type_in(b"~\x1a");
+    terminal.wait_for("Stopped");
+    terminal.wait_until("the local prompt", |screen, _| {
+        screen.trim_end().ends_with("local>")
+    });
+    terminal.type_in(b"stty -a | grep -o ' icanon'; fg\r");
+    terminal.wait_for(" icanon");
+    terminal.wait_until("ssmx in the foreground", |screen, _| {
+        screen.trim_end().ends_with(target)
+    });
+    // The shell under it knows nothing of all this: it takes up where it was.
+    terminal.type_in(b"echo ba''ck; exit\r");
+    terminal.wait_for("back");
+    terminal.wait_until("the local prompt", |screen, _| {
+        screen.trim_end().ends_with("local>")
+    });
+    terminal.type_in(b"exit\r");
+    terminal.finish();
+    assert_eq!(loopback.stats().ended, 1);
+}
