@@ -1,7 +1,7 @@
 //! What one message of 1 KiB costs, without network: codec, core, digest, cipher.
 //!
-//! `cargo bench --bench protocol`. A message in costs the digest of its payload and of the
-//! acknowledgement's, one out its own and nothing for the acknowledgement but the check of it.
+//! `cargo bench --bench protocol`. Either way a message costs two digests: of its own payload,
+//! and of the acknowledgement's.
 
 #![expect(
     clippy::disallowed_methods,
