@@ -111,6 +111,8 @@ impl PayloadType {
     pub const NONE: Self = Self(0);
     /// Bytes of the session, in either direction; encrypted when a data key is in force.
     pub const OUTPUT: Self = Self(1);
+    /// An error; no known agent sends one.
+    pub const ERROR: Self = Self(2);
     /// The terminal's size, `{"cols":80,"rows":24}`.
     pub const SIZE: Self = Self(3);
     /// The agent's requested actions.

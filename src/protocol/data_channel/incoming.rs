@@ -97,15 +97,14 @@ impl DataChannel {
         }
         self.receiver.begin();
         self.deliver(now);
-        if self.receiver.has_gap() {
-            // Data of a session that was never in force has nobody to go to.
-            if matches!(self.phase, Phase::Session) {
-                self.phase = Phase::Closing {
-                    output,
-                    deadline: now + CLOSING_GRACE,
-                };
-                return;
-            }
+        // Behind a handshake that was never finished there is no data.
+        if self.receiver.has_gap() && !matches!(self.phase, Phase::Handshaking { .. }) {
+            self.phase = Phase::Closing {
+                output,
+                started: matches!(self.phase, Phase::Session),
+                deadline: now + CLOSING_GRACE,
+            };
+            return;
         }
         self.close(output);
     }
@@ -127,6 +126,9 @@ impl DataChannel {
                 None => self.stats.ignored += 1,
             },
             PayloadType(number) => {
+                if let (Phase::Opening { .. }, PayloadType::ERROR) = (&self.phase, payload_type) {
+                    self.start(now, SessionType::StandardStream);
+                }
                 self.stats.ignored += 1;
                 debug!(number, "ignored a payload of another type");
             }
@@ -134,7 +136,7 @@ impl DataChannel {
     }
 
     pub(super) fn handle_data(&mut self, now: Instant, payload_type: PayloadType, payload: Bytes) {
-        match &self.phase {
+        match &mut self.phase {
             // Agents shake hands only where they must; plain shells just begin to talk.
             Phase::Opening { .. } => self.start(now, SessionType::StandardStream),
             Phase::Handshaking {
@@ -148,6 +150,14 @@ impl DataChannel {
             Phase::Handshaking { .. } => {
                 self.stats.ignored += 1;
                 return;
+            }
+            Phase::Closing {
+                started: started @ false,
+                ..
+            } => {
+                *started = true;
+                let kind = SessionType::StandardStream;
+                self.events.push_back(Event::Started(kind, self.agent));
             }
             Phase::Session | Phase::Closing { .. } | Phase::Ended => {}
         }

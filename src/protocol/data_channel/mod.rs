@@ -59,7 +59,12 @@ enum Phase {
     /// Data flows.
     Session,
     /// `channel_closed` came, with messages held behind a gap.
-    Closing { output: String, deadline: Instant },
+    Closing {
+        output: String,
+        deadline: Instant,
+        /// Whether the session was in force.
+        started: bool,
+    },
     /// Closed or failed.
     Ended,
 }
@@ -228,7 +233,9 @@ impl DataChannel {
 
     /// [`poll_timeout`](Self::poll_timeout) has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Phase::Closing { output, deadline } = &mut self.phase
+        if let Phase::Closing {
+            output, deadline, ..
+        } = &mut self.phase
             && *deadline <= now
         {
             let output = std::mem::take(output);

@@ -325,3 +325,18 @@ fn a_refused_message_is_sent_again_in_measure() {
     assert!(client.core.all_acknowledged());
     assert_eq!(client.core.poll_timeout(), None);
 }
+
+#[test]
+fn a_farewell_before_the_first_message_waits_for_it_too() {
+    let mut client = Client::new(config());
+    client.give(output(1, b"second"));
+    client.give(control(MessageType::CHANNEL_CLOSED, b"{}"));
+    client.give(output(0, b"first "));
+    let data = |event: &Event| match event {
+        Event::Output(data) => data.to_vec(),
+        _ => Vec::new(),
+    };
+    let data: Vec<u8> = client.events().iter().flat_map(data).collect();
+    assert_eq!(data, b"first second");
+    assert!(client.core.has_ended());
+}
