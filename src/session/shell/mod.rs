@@ -18,7 +18,7 @@ use super::ending::{Outcome, SessionFailure};
 use super::notices::{LossNotice, plugin};
 use super::{Options, Setup, Style};
 use crate::aws::Aws;
-use crate::channel::{Channel, DataSender, End, Event};
+use crate::channel::{Channel, DataSender, End, Ended, Event};
 use crate::protocol::SessionType;
 use crate::protocol::escape::EscapeParser;
 use crate::protocol::payload::Size;
@@ -165,9 +165,19 @@ impl Session {
             }
             typed = next_input(input) => Woken::Typed(typed),
             permit = self.sender.reserve(), if !self.to_send.is_empty() => {
-                if let (Ok(permit), Some(data)) = (permit, self.to_send.pop_front()) {
-                    self.to_send_bytes -= data.len();
-                    permit.send(data);
+                match permit {
+                    Ok(permit) => {
+                        if let Some(data) = self.to_send.pop_front() {
+                            self.to_send_bytes -= data.len();
+                            permit.send(data);
+                        }
+                    }
+                    // The channel has ended, though what it told last may wait behind a slow
+                    // stdout: nobody takes this any more.
+                    Err(Ended) => {
+                        self.to_send.clear();
+                        self.to_send_bytes = 0;
+                    }
                 }
                 Woken::Sent
             }
