@@ -1,5 +1,6 @@
 //! `ssmx start-session` as a user has it: on a real terminal, in pipes, without either.
 
+use std::io::Read as _;
 use std::process::Command;
 
 use ssmx::loopback::{Loopback, Options as Peer};
@@ -261,14 +262,17 @@ fn an_interrupted_command_tells_its_own_status() {
         &parameters,
     ];
     let mut session = start_session(&loopback, &arguments);
-    session.stdin(std::process::Stdio::null());
-    let running = spawn(session);
-    // The command runs once the agent has sent more than the handshake's two messages.
-    assert!(loopback.wait_for(|stats| stats.messages_to_client >= 4, DEADLINE));
-    kill(running.id(), "-INT");
-    let done = running.finish();
-    assert_eq!(done.text(), "ready\ncaught\n", "{done:?}");
-    assert_eq!(done.code(), Some(9));
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    session.stdin(std::process::Stdio::null()).stdout(writer);
+    let mut child = session.spawn().unwrap();
+    drop(session);
+    let mut ready = [0; 6];
+    reader.read_exact(&mut ready).unwrap();
+    kill(child.id(), "-INT");
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert_eq!((&ready, rest.as_str()), (b"ready\n", "caught\n"));
+    assert_eq!(child.wait().unwrap().code(), Some(9));
 }
 
 #[test]
