@@ -27,9 +27,7 @@ use crate::protocol::handshake::{DataKeyRequest, SealedDataKey};
 use crate::protocol::payload::{Flag, Size};
 use crate::protocol::{Config, DataChannel};
 
-/// Acknowledgements that may wait for the socket before it is no longer read.
-const MAX_ACKNOWLEDGEMENTS: usize = 8192;
-/// Connections in a row that may be lost before the agent is heard on them, with pauses of up to
+/// Connections in a row that may be lost without having brought the session on, with pauses of up to
 /// 5 s in between: some minutes, and some seconds for a session that has not begun.
 const MAX_USELESS: u32 = 60;
 const MAX_USELESS_STARTS: u32 = 6;
@@ -69,7 +67,7 @@ pub struct Driver {
     pending: Pending,
     data_key: Option<BoxFuture<KeyOutcome>>,
     clocks: (Instant, SystemTime),
-    /// Connections in a row that were lost before the agent was heard on them.
+    /// Connections in a row that were lost without having brought the session on.
     useless: u32,
     started: bool,
     ended: bool,
@@ -157,8 +155,7 @@ impl Driver {
     async fn turn(&mut self) -> Woken {
         let deadline = self.deadline();
         let may_write = !self.ended && self.core.can_write();
-        let may_read =
-            !self.pending.is_full() && self.core.queued_acknowledgements() < MAX_ACKNOWLEDGEMENTS;
+        let may_read = !self.pending.is_full();
         let Self {
             core,
             link,
@@ -188,7 +185,7 @@ impl Driver {
                 Err(_) => Woken::Abandoned,
             },
             data = ports.data.recv(), if may_write => Woken::Data(data),
-            woken = poll_link(link, core, may_read), if !*ended => woken,
+            woken = poll_link(link, core, may_read, deadline), if !*ended => woken,
             key = async { match data_key { Some(key) => key.await, None => std::future::pending().await } },
                 if data_key.is_some() => Woken::DataKey(key),
             () = sleep_until(deadline), if !*ended => Woken::Deadline,
@@ -200,7 +197,7 @@ impl Driver {
         let at = now.into_std();
         match woken {
             Woken::Io(Ok(())) | Woken::Delivered | Woken::Abandoned => {}
-            Woken::Io(Err(reason)) => self.lose(reason),
+            Woken::Io(Err(reason)) => self.lose(now, reason),
             Woken::Connected(Ok(connection)) => {
                 self.push(Event::Connected);
                 self.connect(now, connection);
@@ -279,14 +276,16 @@ impl Driver {
         self.link = Link::Up(Box::new(Wire::new(connection.socket, now, &self.core)));
     }
 
-    fn lose(&mut self, reason: String) {
+    fn lose(&mut self, now: Instant, reason: String) {
+        debug!(reason, "connection lost");
+        self.core.handle_disconnect();
+        // What came before the loss counts, a farewell above all.
+        self.take_events();
         if self.ended {
             return;
         }
-        debug!(reason, "connection lost");
-        self.core.handle_disconnect();
         if let Link::Up(wire) = &self.link {
-            self.useless = match wire.was_useful(&self.core) {
+            self.useless = match wire.was_useful(&self.core, now) {
                 true => 0,
                 false => self.useless + 1,
             };
@@ -350,7 +349,7 @@ impl Driver {
             && let Link::Up(wire) = &mut self.link
             && let Some(reason) = wire.check(now)
         {
-            self.lose(reason);
+            self.lose(now, reason);
         }
     }
 
@@ -374,10 +373,23 @@ impl Driver {
     }
 }
 
-async fn poll_link(link: &mut Link, core: &mut DataChannel, may_read: bool) -> Woken {
+/// Waits for something to happen on the link; `deadline` is what else is waited for.
+async fn poll_link(
+    link: &mut Link,
+    core: &mut DataChannel,
+    may_read: bool,
+    deadline: Option<Instant>,
+) -> Woken {
     poll_fn(|cx| match link {
         Link::Connecting(attempt) => attempt.poll_unpin(cx).map(Woken::Connected),
-        Link::Up(wire) => wire.poll(cx, core, may_read).map(Woken::Io),
+        Link::Up(wire) => match wire.poll(cx, core, may_read) {
+            Poll::Ready(outcome) => Poll::Ready(Woken::Io(outcome)),
+            // What was just sent may have to be sent again before anything else happens.
+            Poll::Pending if is_sooner(core.poll_timeout(), deadline) => {
+                Poll::Ready(Woken::Io(Ok(())))
+            }
+            Poll::Pending => Poll::Pending,
+        },
         Link::Reconnecting { attempt, hindered } => {
             if let Poll::Ready(outcome) = attempt.poll_unpin(cx) {
                 return Poll::Ready(Woken::Reconnected(outcome));
@@ -389,6 +401,10 @@ async fn poll_link(link: &mut Link, core: &mut DataChannel, may_read: bool) -> W
         }
     })
     .await
+}
+
+fn is_sooner(due: Option<std::time::Instant>, deadline: Option<Instant>) -> bool {
+    due.is_some_and(|due| deadline.is_none_or(|deadline| due < deadline.into_std()))
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

@@ -12,6 +12,8 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use super::websocket::Socket;
 use crate::protocol::{DataChannel, Transmit};
 
+/// Acknowledgements that may wait for the socket before it is no longer read.
+const MAX_ACKNOWLEDGEMENTS: usize = 8192;
 /// Frames read before other work has its turn.
 const FRAMES_A_TURN: usize = 256;
 /// Bytes read before other work has its turn.
@@ -23,14 +25,20 @@ const UNACKNOWLEDGED_SILENCE: Duration = Duration::from_secs(5);
 /// The most that the gateway has to answer a ping.
 const MAX_PONG_WAIT: Duration = Duration::from_secs(15);
 
+/// A connection that lasted so long was of use, even if nothing came: the session was quiet.
+const LASTING: Duration = Duration::from_secs(60);
+
 /// The socket, and what is known of its health.
 pub struct Wire {
     socket: Socket,
     unflushed: bool,
+    /// Why nothing can be sent any more. What has arrived by then is still read.
+    broken: Option<String>,
+    came_up: Instant,
     last_received: Instant,
     ping_sent: Option<Instant>,
-    /// What the core had understood when the connection came up.
-    understood: u64,
+    /// The core's progress when the connection came up.
+    progress: u64,
 }
 
 impl Wire {
@@ -39,15 +47,17 @@ impl Wire {
         Self {
             socket,
             unflushed: false,
+            broken: None,
+            came_up: now,
             last_received: now,
             ping_sent: None,
-            understood: core.stats().understood,
+            progress: core.stats().progress,
         }
     }
 
-    /// Whether the agent was heard on this connection.
-    pub fn was_useful(&self, core: &DataChannel) -> bool {
-        core.stats().understood > self.understood
+    /// Whether this connection brought the session on.
+    pub fn was_useful(&self, core: &DataChannel, now: Instant) -> bool {
+        core.stats().progress > self.progress || now.duration_since(self.came_up) >= LASTING
     }
 
     /// Says goodbye, should there still be somebody to hear it.
@@ -102,11 +112,9 @@ impl Wire {
         let mut received = 0;
         let mut bytes = 0;
         loop {
-            if let Poll::Ready(Err(error)) = self.poll_write(cx, core, now) {
-                return Poll::Ready(Err(describe(&error)));
-            }
+            self.write(cx, core, now);
             let until = received + FRAMES_A_FLUSH;
-            while may_read && received < until && bytes < BYTES_A_TURN {
+            while may_read && received < until && bytes < BYTES_A_TURN && self.may_read(core) {
                 match Pin::new(&mut self.socket).poll_next(cx) {
                     Poll::Ready(Some(Ok(message))) => {
                         received += 1;
@@ -119,20 +127,39 @@ impl Wire {
                     }
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(describe(&error))),
                     Poll::Ready(None) => return Poll::Ready(Err("closed by the gateway".into())),
-                    Poll::Pending => break,
+                    Poll::Pending => match self.broken.take() {
+                        Some(reason) => return Poll::Ready(Err(reason)),
+                        None => break,
+                    },
                 }
             }
             if received < until || received >= FRAMES_A_TURN {
                 break;
             }
         }
-        if let Poll::Ready(Err(error)) = self.poll_write(cx, core, now) {
-            return Poll::Ready(Err(describe(&error)));
-        }
+        self.write(cx, core, now);
         if received > 0 {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
+            return Poll::Ready(Ok(()));
+        }
+        if self.broken.is_some() && may_read {
+            // It broke just now: read what there is.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Whether there is room for the acknowledgements of what is read. They are many only while
+    /// the gateway does not take them.
+    fn may_read(&self, core: &DataChannel) -> bool {
+        self.broken.is_some() || core.queued_acknowledgements() < MAX_ACKNOWLEDGEMENTS
+    }
+
+    /// Writes as far as it goes.
+    fn write(&mut self, cx: &mut Context<'_>, core: &mut DataChannel, now: Instant) {
+        if self.broken.is_none()
+            && let Poll::Ready(Err(error)) = self.poll_write(cx, core, now)
+        {
+            self.broken = Some(describe(&error));
         }
     }
 

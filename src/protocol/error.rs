@@ -42,6 +42,9 @@ pub enum PayloadError {
     /// No JSON, or not the kind of value that is wanted.
     #[error("it is not a JSON object")]
     NotAnObject,
+    /// Longer than any that makes sense.
+    #[error("it has {0} bytes")]
+    TooLong(usize),
     /// A key holds a value of another type.
     #[error("{0} has a value of the wrong type")]
     WrongType(&'static str),

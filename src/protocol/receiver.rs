@@ -104,7 +104,8 @@ impl Receiver {
     /// Takes one message. Encoding of the stream's order is by number only.
     pub fn receive(&mut self, message: &AgentMessage, now: Instant) -> Receipt {
         let number = message.sequence_number;
-        if number < 0 {
+        // Behind the last number there is none to expect.
+        if !(0..i64::MAX).contains(&number) {
             return Receipt::Refused;
         }
         if self.adoption == Adoption::Waiting {
@@ -124,12 +125,18 @@ impl Receiver {
             // Only with something to begin with: its timer would stay due for ever.
             self.adoption = Adoption::Until(now + ADOPTION);
         }
+        let payload = if ahead > 0 {
+            // What waits must not keep the buffer that it came in, with all that was around it.
+            Bytes::copy_from_slice(&message.payload)
+        } else {
+            message.payload.clone()
+        };
         self.held_bytes += length;
         self.held.insert(
             number,
             Received {
                 payload_type: message.payload_type,
-                payload: message.payload.clone(),
+                payload,
             },
         );
         self.remember(now, number, message.message_id);
@@ -180,6 +187,20 @@ mod tests {
             payload_type: PayloadType::OUTPUT,
             payload: vec![0; length].into(),
         }
+    }
+
+    #[test]
+    fn what_is_held_does_not_keep_the_buffer_it_came_in() {
+        let mut receiver = Receiver::default();
+        let buffer = Bytes::from(vec![0; 4 * 1024 * 1024]);
+        for number in [1, 0] {
+            let mut message = message(number, 0);
+            message.payload = buffer.slice(..1);
+            receiver.receive(&message, Instant::now());
+        }
+        assert!(receiver.next().is_some());
+        let held = receiver.next().map(|received| received.payload);
+        assert!(held.is_some_and(|payload| payload.is_unique()));
     }
 
     #[test]

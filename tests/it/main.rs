@@ -11,6 +11,7 @@ mod aws_cli;
 mod channel;
 #[cfg(unix)]
 mod errors;
+mod hostile;
 mod layers;
 mod loopback;
 #[cfg(unix)]

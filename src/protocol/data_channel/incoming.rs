@@ -33,7 +33,6 @@ impl DataChannel {
     }
 
     pub(super) fn handle_stream(&mut self, now: Instant, message: &AgentMessage) {
-        self.stats.understood += 1;
         match self.receiver.receive(message, now) {
             Receipt::Accepted => {}
             Receipt::Duplicate => {
@@ -53,6 +52,7 @@ impl DataChannel {
             }
         }
         self.last_progress = now;
+        self.stats.progress += 1;
         self.acknowledge(now, message.sequence_number, message.message_id);
         self.unpause(now);
         self.deliver(now);
@@ -79,9 +79,9 @@ impl DataChannel {
             self.stats.ignored += 1;
             return;
         };
-        self.stats.understood += 1;
         if self.sender.acknowledge(number, now) {
             self.last_progress = now;
+            self.stats.progress += 1;
         }
         self.unpause(now);
         if let Phase::Opening { probe } = &mut self.phase
@@ -97,6 +97,9 @@ impl DataChannel {
         }
         self.receiver.begin();
         self.deliver(now);
+        if self.has_ended() {
+            return;
+        }
         // Behind a handshake that was never finished there is no data.
         if self.receiver.has_gap() && !matches!(self.phase, Phase::Handshaking { .. }) {
             self.phase = Phase::Closing {

@@ -1,5 +1,6 @@
 //! What goes into a data channel at its making, and what comes out of it.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -54,7 +55,7 @@ pub enum Event {
 }
 
 /// One frame to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Transmit {
     /// A text frame; it holds the token.
     Text(String),
@@ -62,11 +63,22 @@ pub enum Transmit {
     Binary(Bytes),
 }
 
+/// Without the contents: the token is a secret.
+impl fmt::Debug for Transmit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Binary(frame) => write!(f, "Binary({} bytes)", frame.len()),
+        }
+    }
+}
+
 /// Counts, for the curious.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
-    /// Stream messages and acknowledgements of the agent that were understood.
-    pub understood: u64,
+    /// Stream messages of the agent that were new, and its acknowledgements of what waited for
+    /// one.
+    pub progress: u64,
     /// Frames dropped because they were malformed.
     pub malformed: u64,
     /// Frames and payloads ignored because nothing is known to be done with them.

@@ -202,12 +202,17 @@ impl DataChannel {
         }
     }
 
-    /// The connection is lost.
+    /// The connection is lost. Behind `channel_closed` that is the end: nobody is left to send
+    /// what is missing.
     pub fn handle_disconnect(&mut self) {
         self.connected = false;
         self.paused = false;
         self.control.clear();
         self.answer_deadline = None;
+        if let Phase::Closing { output, .. } = &mut self.phase {
+            let output = std::mem::take(output);
+            self.close(output);
+        }
     }
 
     /// A frame came, text or binary. Whatever is in it, the channel goes on.

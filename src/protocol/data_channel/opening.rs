@@ -15,6 +15,10 @@ use crate::protocol::payload::{
 };
 use crate::protocol::version::AgentFeatures;
 
+/// The longest handshake request that is looked at, in bytes. Each action gets an answer, which
+/// has to fit into a message.
+const MAX_REQUEST: usize = 64 * 1024;
+
 impl DataChannel {
     pub(super) fn handle_handshake_request(&mut self, now: Instant, payload: &[u8]) {
         if !matches!(self.phase, Phase::Opening { .. }) {
@@ -22,7 +26,12 @@ impl DataChannel {
             self.stats.ignored += 1;
             return;
         }
-        match HandshakeRequest::from_json(payload) {
+        let request = if payload.len() > MAX_REQUEST {
+            Err(PayloadError::TooLong(payload.len()))
+        } else {
+            HandshakeRequest::from_json(payload)
+        };
+        match request {
             Ok(request) => {
                 self.agent = AgentFeatures::of(&request.agent_version);
                 debug!(version = request.agent_version, "handshake");

@@ -255,10 +255,14 @@ fn a_farewell_waits_a_moment_for_what_is_missing() {
         [shown.as_slice(), std::slice::from_ref(&closed)].concat()
     );
 
+    let ended = [Event::Incomplete, closed];
+    let mut client = held();
+    client.wait();
+    assert_eq!(client.events(), ended);
+
+    // Nobody is left to send it, and there is no session to be resumed.
     let mut client = held();
     client.core.handle_disconnect();
-    client.wait();
-    let ended = [Event::Incomplete, closed];
     assert_eq!(client.events(), ended, "nothing behind the gap");
     client.give(output(1, b"b"));
     client.give(farewell);
