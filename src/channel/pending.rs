@@ -8,6 +8,8 @@ use super::Event;
 
 /// Output that may wait before the socket is no longer read, in bytes.
 const MAX_BYTES: usize = 512 * 1024;
+/// Events that may wait before the socket is no longer read, whatever is in them.
+const MAX_EVENTS: usize = 4096;
 /// Outputs are joined up to this size, in bytes.
 const JOINED_OUTPUT: usize = 64 * 1024;
 
@@ -28,7 +30,7 @@ impl Pending {
 
     /// Whether so much waits that no more should be read.
     pub fn is_full(&self) -> bool {
-        self.bytes >= MAX_BYTES
+        self.bytes >= MAX_BYTES || self.events.len() >= MAX_EVENTS
     }
 
     /// Adds an event.
@@ -74,7 +76,7 @@ impl Pending {
 
 fn size(event: &Event) -> usize {
     match event {
-        Event::Output(data) | Event::Stderr(data) => data.len(),
+        Event::Output(data) | Event::Stderr(data) | Event::ExitCode(_, data) => data.len(),
         _ => 0,
     }
 }
@@ -82,6 +84,7 @@ fn size(event: &Event) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::payload::Flag;
 
     #[test]
     fn order_and_bytes_are_kept_while_outputs_are_joined() {
@@ -108,6 +111,22 @@ mod tests {
         assert!(all == expected);
         assert!(count < 250, "{count} events");
         assert_eq!(pending.bytes, 0);
+    }
+
+    #[test]
+    fn events_of_any_kind_make_it_full() {
+        let flag = || Event::Flag(Flag::ConnectToPortError);
+        let code = || Event::ExitCode(None, Bytes::from(vec![0; 64 * 1024]));
+        let kinds: [(&dyn Fn() -> Event, usize); 2] = [(&flag, 10_000), (&code, 10)];
+        for (event, enough) in kinds {
+            let mut pending = Pending::default();
+            for _ in 0..enough {
+                pending.push(event());
+            }
+            assert!(pending.is_full());
+            while pending.pop().is_some() {}
+            assert!(!pending.is_full());
+        }
     }
 
     #[test]

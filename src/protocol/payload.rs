@@ -332,10 +332,14 @@ pub fn challenge_to_json(challenge: &str) -> String {
     serde_json::json!({ "Challenge": challenge }).to_string()
 }
 
-/// Reads the exit status out of `EXIT_CODE: n`.
+/// Reads the exit status out of `EXIT_CODE: n`. Windows has statuses of 32 bits without sign, such
+/// as 3221225477 for an access violation; they come out negative, as Windows shows them too.
 pub fn exit_code_from_text(payload: &[u8]) -> Option<i32> {
     let text = std::str::from_utf8(payload).ok()?.trim();
-    text.strip_prefix("EXIT_CODE:")?.trim().parse().ok()
+    let code: i64 = text.strip_prefix("EXIT_CODE:")?.trim().parse().ok()?;
+    i32::try_from(code)
+        .or_else(|_| u32::try_from(code).map(u32::cast_signed))
+        .ok()
 }
 
 /// The value of `key` in `map`, whatever the case of its letters; the last of several.

@@ -23,10 +23,14 @@ impl Outcome {
     pub fn status(self) -> u8 {
         match self {
             Self::Ended { exit_code: None } => 0,
-            // Killed commands are told as −1; shells show such as 255.
+            // Killed commands are told as −1; shells show such as 255. A failure stays one, even
+            // if its number is a multiple of 256, as it may be on Windows.
             Self::Ended {
                 exit_code: Some(code),
-            } => u8::try_from(code.rem_euclid(256)).unwrap_or(u8::MAX),
+            } => match u8::try_from(code.rem_euclid(256)) {
+                Ok(0) if code != 0 => u8::MAX,
+                status => status.unwrap_or(u8::MAX),
+            },
             Self::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
         }
     }
@@ -103,5 +107,29 @@ impl SessionFailure {
             }
             Self::Unsupported(_) => "use a shell or command document".into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::payload::exit_code_from_text;
+
+    #[test]
+    fn a_failure_never_becomes_a_success() {
+        let cases = [
+            ("EXIT_CODE: 0", 0),
+            ("EXIT_CODE: 3", 3),
+            ("EXIT_CODE: -1", 255),
+            ("EXIT_CODE: 256", 255),
+            ("EXIT_CODE: 3221225477", 5),
+            ("EXIT_CODE: 4294967295", 255),
+            ("EXIT_CODE: -2147483648", 255),
+        ];
+        for (text, status) in cases {
+            let exit_code = exit_code_from_text(text.as_bytes());
+            assert!(exit_code.is_some(), "{text}");
+            assert_eq!(Outcome::Ended { exit_code }.status(), status, "{text}");
+        }
     }
 }
