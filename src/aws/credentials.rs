@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_config::ecs::EcsCredentialsProvider;
@@ -39,7 +40,8 @@ pub(super) struct Providers {
     pub config: ProviderConfig,
     pub http: SharedHttpClient,
     pub region: String,
-    pub may_prompt: bool,
+    /// Cleared once the terminal belongs to a session.
+    pub may_prompt: Arc<AtomicBool>,
 }
 
 impl Providers {
@@ -181,6 +183,11 @@ impl Chain {
         };
         *kept = until.map(|until| (credentials.clone(), until));
         Ok(credentials)
+    }
+
+    /// From now on nobody is asked for anything.
+    pub(super) fn stop_prompting(&self) {
+        self.0.providers.may_prompt.store(false, Ordering::Relaxed);
     }
 
     /// Forgets what is kept: the service would not have it.

@@ -2,6 +2,7 @@
 //! CLI keeps its own, so that one code serves both for the role's hour.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -156,8 +157,11 @@ impl AssumeRole {
 
     async fn ask(&self, serial: &str) -> Result<String, Error> {
         let what = format!("cannot assume the role {}", self.role.arn);
-        if !self.providers.may_prompt {
-            return Err(Error::new(Kind::Credentials, what, "it wants an MFA code"));
+        if !self.providers.may_prompt.load(Ordering::Relaxed) {
+            let error = Error::new(Kind::Credentials, what, "it wants an MFA code");
+            return Err(error.with_hint(
+                "use the profile with ssmx or the AWS CLI in another terminal, which asks for it",
+            ));
         }
         let code = prompt::ask(format!("Enter MFA code for {serial}: "))
             .await

@@ -113,7 +113,7 @@ impl Aws {
             config: config.with_region(Some(Region::new(region.clone()))),
             http: http.clone(),
             region: region.clone(),
-            may_prompt: options.may_prompt,
+            may_prompt: Arc::new(options.may_prompt.into()),
         });
         tracing::debug!(
             profile = %settings.profile,
@@ -197,6 +197,19 @@ impl Aws {
     /// Fails if the environment names a proxy of a kind that is not supported.
     pub fn proxy_for(&self, url: &Url) -> Result<Option<Intercept>, Error> {
         self.0.proxies.for_url(url)
+    }
+
+    /// Looks for credentials, which may ask the user for an MFA code; calls find them ready then.
+    ///
+    /// Fails if there are none; `what` is what they are wanted for, as in "cannot …".
+    pub async fn prepare(&self, what: &str) -> Result<(), Error> {
+        let found = self.credentials().await;
+        found.map(drop).map_err(|error| error.while_doing(what))
+    }
+
+    /// Asks the user for nothing from now on: the terminal belongs to a session.
+    pub fn stop_prompting(&self) {
+        self.0.credentials.stop_prompting();
     }
 
     /// Credentials, or why there are none.

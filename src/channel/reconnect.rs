@@ -16,7 +16,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const FIRST_DIALS: u32 = 6;
 /// The longest idle timeout that the service knows: no session outlives it without a client.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(3600);
-/// How long a refused upgrade or missing credentials may last, in the hope that somebody mends it.
+/// How long a refused upgrade, missing credentials or a stranger's answer (that of a hotel's log-in
+/// page, to a laptop that has just woken up) may last, in the hope that somebody mends it.
 const MENDABLE_FOR: Duration = Duration::from_secs(300);
 
 /// Why a lost connection could not be replaced.
@@ -94,8 +95,12 @@ pub async fn reconnect(
         let patience = match &error {
             ReconnectError::Resume(error) if error.is_transient() => GIVE_UP_AFTER,
             ReconnectError::Resume(error) if error.is_credentials() => MENDABLE_FOR,
+            // Not the service's own word.
+            ReconnectError::Resume(error) if error.code().is_none() => MENDABLE_FOR,
             ReconnectError::Connect(error) if error.is_transient() => GIVE_UP_AFTER,
-            ReconnectError::Connect(ConnectError::Refused { .. }) => MENDABLE_FOR,
+            ReconnectError::Connect(ConnectError::Refused { .. } | ConnectError::Tls { .. }) => {
+                MENDABLE_FOR
+            }
             _ => Duration::ZERO,
         };
         if began.elapsed() >= patience {

@@ -2,14 +2,21 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde_json::Value;
+use tokio::time::timeout;
+use tracing::debug;
 
 use super::global::Global;
 use super::report::Failure;
 use super::{input, parameters};
 use crate::aws::{Aws, SessionGrant, StartSession};
+use crate::channel;
 use crate::session::{self, Setup};
-use crate::{channel, terminal};
+use crate::terminal::{self, Signals};
+
+/// How long an interrupted start may take to be undone.
+const CLEAN_UP: Duration = Duration::from_secs(5);
 
 /// `ssmx start-session`
 #[derive(Clone, Debug, clap::Args)]
@@ -78,8 +85,53 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let options = args.manners.options();
     let request = request(args)?;
     let aws = global.aws().await?;
-    let grant = aws.start_session(&request).await?;
-    attach(aws, grant, request.target, options).await
+    match start(&aws, &request).await? {
+        Started::Session(grant) => attach(aws, grant, request.target, options).await,
+        Started::Signal(number) => Ok(128 + number),
+    }
+}
+
+/// What became of the wish for a session.
+enum Started {
+    Session(SessionGrant),
+    /// This signal came first. If there is a session by now, it is terminated.
+    Signal(u8),
+}
+
+/// Starts a session. Once it is asked for, signals wait for the answer (a second one does not),
+/// lest it be left behind.
+async fn start(aws: &Aws, request: &StartSession) -> anyhow::Result<Started> {
+    // This may ask the user, who may answer with Ctrl-C.
+    let what = format!("cannot start a session on {}", request.target);
+    aws.prepare(&what).await?;
+    let mut signals = Signals::install().context("cannot listen for signals")?;
+    let asked = aws.start_session(request);
+    tokio::pin!(asked);
+    let first = tokio::select! {
+        grant = &mut asked => return Ok(Started::Session(grant?)),
+        number = ending(&mut signals) => number,
+    };
+    let clean_up = async {
+        if let Ok(grant) = asked.await
+            && let Err(error) = aws.terminate_session(&grant.session_id).await
+        {
+            debug!(%error, "the session could not be terminated");
+        }
+    };
+    tokio::select! {
+        _ = timeout(CLEAN_UP, clean_up) => {}
+        _ = ending(&mut signals) => {}
+    }
+    Ok(Started::Signal(first))
+}
+
+/// The number of the next signal that wants us gone.
+async fn ending(signals: &mut Signals) -> u8 {
+    loop {
+        if let Some(number) = signals.next().await.number() {
+            return number;
+        }
+    }
 }
 
 /// Runs a session that was granted, to its end; the exit status. `target` may be empty if it is

@@ -301,6 +301,13 @@ impl Loopback {
         self.shared.change(|state| state.deny_resume = deny);
     }
 
+    /// Does what calls of `operation` ask for, but holds their answers back; `None` lets them go.
+    pub fn hold(&self, operation: Option<&str>) {
+        self.shared
+            .change(|state| state.held = operation.map(str::to_owned));
+        self.shared.released.notify_waiters();
+    }
+
     /// Answers the next `count` calls of ResumeSession with an internal error (HTTP 500).
     pub fn fail_resumes(&self, count: u32) {
         self.shared.change(|state| state.fail_resumes = count);

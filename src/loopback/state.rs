@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::Options;
@@ -134,6 +134,8 @@ pub(super) struct State {
     pub(super) containers: HashMap<String, Vec<String>>,
     pub(super) expired: bool,
     pub(super) deny_resume: bool,
+    /// The operation whose answers are held back.
+    pub(super) held: Option<String>,
     pub(super) fail_resumes: u32,
     pub(super) forbid_upgrades: bool,
     pub(super) refuse_upgrades: u32,
@@ -147,6 +149,8 @@ pub(super) struct Shared {
     pub(super) access_key_id: String,
     pub(super) secret_access_key: String,
     pub(super) gateway: String,
+    /// Told when [`State::held`] changes.
+    pub(super) released: Notify,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -164,6 +168,7 @@ impl Shared {
                 ..State::default()
             }),
             changed: Condvar::new(),
+            released: Notify::new(),
         }
     }
 

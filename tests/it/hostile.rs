@@ -237,6 +237,35 @@ async fn connections_that_bring_nothing_new_are_not_replaced_in_a_hurry() {
     reader.abort();
 }
 
+/// Credentials may run out in a session, whose keys belong to its other side.
+#[tokio::test]
+async fn nobody_is_asked_for_a_code_within_a_session() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("config");
+    let profile = "[default]\nregion = us-east-1\nrole_arn = arn:aws:iam::111122223333:role/r\n\
+                   mfa_serial = arn:aws:iam::111122223333:mfa/m\nsource_profile = default\n\
+                   aws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = secret\n";
+    std::fs::write(&config, profile).unwrap();
+    let set = |name: &str, value: &std::path::Path| (name.into(), value.display().to_string());
+    let aws = Aws::load(AwsOptions {
+        environment: Some(vec![
+            set("HOME", home.path()),
+            set("AWS_CONFIG_FILE", &config),
+            set("AWS_SHARED_CREDENTIALS_FILE", &home.path().join("none")),
+        ]),
+        may_prompt: true,
+        ..AwsOptions::default()
+    });
+    let aws = aws.await.expect("settings");
+    aws.stop_prompting();
+    let error = within(aws.resume_session("s")).await.unwrap_err();
+    assert!(error.is_credentials(), "{error}");
+    assert!(
+        error.to_string().ends_with("it wants an MFA code"),
+        "{error}"
+    );
+}
+
 #[test]
 fn the_last_number_of_all_does_not_overflow() {
     let now = Instant::now();

@@ -13,6 +13,8 @@ mod channel;
 mod errors;
 mod hostile;
 mod layers;
+#[cfg(unix)]
+mod leaving;
 mod loopback;
 #[cfg(unix)]
 mod network;

@@ -6,7 +6,7 @@ use std::process::Command;
 use ssmx::loopback::{Loopback, Options as Peer};
 
 use crate::support::pty::Terminal;
-use crate::support::{DEADLINE, SSMX, command, kill, run, run_without_input, spawn, start_session};
+use crate::support::{DEADLINE, SSMX, command, kill, run, run_without_input, start_session};
 
 fn loopback() -> Loopback {
     Loopback::start(Peer {

@@ -94,6 +94,7 @@ async fn answer(
         state.stats.api_calls += 1;
         state.stats.api_errors += u64::from(!status.is_success());
     });
+    wait_while_held(shared, &parts).await;
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(
@@ -108,6 +109,24 @@ async fn answer(
             .unwrap_or(hyper::header::HeaderValue::from_static("-")),
     );
     Ok(response)
+}
+
+/// Waits while a test holds the answers of this operation back.
+async fn wait_while_held(shared: &Shared, head: &hyper::http::request::Parts) {
+    let target = head.headers.get("x-amz-target");
+    let operation = target
+        .and_then(|value| value.to_str().ok()?.split_once('.'))
+        .map_or("", |(_, operation)| operation);
+    loop {
+        let released = shared.released.notified();
+        tokio::pin!(released);
+        // Before the look, so that no release in between is missed.
+        released.as_mut().enable();
+        if shared.state().held.as_deref() != Some(operation) {
+            return;
+        }
+        released.await;
+    }
 }
 
 fn error_body(refusal: Refusal) -> (StatusCode, String) {

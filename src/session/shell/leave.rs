@@ -1,5 +1,7 @@
 //! The way out: everything written, the terminal restored, the remote side ended.
 
+use std::time::Duration;
+
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -9,6 +11,10 @@ use super::super::{Style, TERMINATE_TIMEOUT};
 use super::{Exit, Session, local, printable};
 use crate::aws::Aws;
 use crate::channel::End;
+use crate::terminal::{Signal, Signals};
+
+/// How long a stdout that takes nothing may keep someone who wants to leave.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Leaves by `exit`.
@@ -18,6 +24,7 @@ impl Session {
             exit_code: self.exit_code,
         });
         let plugin = self.options.style == Style::Plugin;
+        let by_itself = matches!(exit, Exit::Channel(_));
         let (result, text, terminate) = match exit {
             Exit::Channel(End::Closed(output)) => {
                 let text = plugin::ended(&self.session_id, &output);
@@ -51,19 +58,37 @@ impl Session {
             }
         };
         let flushed = match &result {
-            // What is left of the output goes out first, however long the reader takes.
-            Ok(Outcome::Ended { .. }) | Err(_) => self.flush().await,
             Ok(Outcome::Signal(_)) => None,
+            // What is left of the output goes out first, however long the reader takes.
+            Ok(Outcome::Ended { .. }) | Err(_) if by_itself => self.flush().await,
+            Ok(Outcome::Ended { .. }) | Err(_) => timeout(LEAVE_TIMEOUT, self.flush())
+                .await
+                .unwrap_or_default(),
         };
-        drop(self.raw.take());
-        if plugin && !text.is_empty() {
-            self.stdout.push(text.into());
-            let _ = timeout(TERMINATE_TIMEOUT, self.stdout.flush()).await;
+        let Self {
+            aws,
+            session_id,
+            channel,
+            mut signals,
+            mut stdout,
+            raw,
+            ..
+        } = self;
+        drop(raw);
+        let last = async {
+            if plugin && !text.is_empty() {
+                stdout.push(text.into());
+                let _ = timeout(TERMINATE_TIMEOUT, stdout.flush()).await;
+            }
+            if terminate {
+                terminate_session(&aws, &session_id).await;
+            }
+            channel.close().await;
+        };
+        tokio::select! {
+            () = last => {}
+            () = enough(&mut signals) => debug!("told to leave at once"),
         }
-        if terminate {
-            terminate_session(&self.aws, &self.session_id).await;
-        }
-        self.channel.close().await;
         flushed.unwrap_or(result)
     }
 
@@ -83,6 +108,14 @@ impl Session {
             }
         }
     }
+}
+
+/// Waits until somebody insists. A hang-up does not count: it often comes in a pair.
+async fn enough(signals: &mut Signals) {
+    while !matches!(
+        signals.next().await,
+        Signal::Interrupt | Signal::Quit | Signal::Terminate
+    ) {}
 }
 
 /// Ends the remote side of a session that is left here; without it, it would live until its idle

@@ -96,6 +96,9 @@ impl Session {
         } = setup;
         let signals = Signals::install().map_err(local("cannot listen for signals"))?;
         let session_id = grant.session_id.clone();
+        // Keys typed in a session are for its other side, though reconnecting may want new
+        // credentials.
+        aws.stop_prompting();
         let channel = Channel::open(aws.clone(), grant, target, options.channel.clone())
             .map_err(local("cannot open the data channel"))?;
         channel.set_size(current_size());
