@@ -108,8 +108,11 @@ async fn start(aws: &Aws, request: &StartSession) -> anyhow::Result<Started> {
     let asked = aws.start_session(request);
     tokio::pin!(asked);
     let first = tokio::select! {
-        grant = &mut asked => return Ok(Started::Session(grant?)),
+        // A signal that is here already would be lost with `signals`; later ones find those of
+        // the session.
+        biased;
         number = ending(&mut signals) => number,
+        grant = &mut asked => return Ok(Started::Session(grant?)),
     };
     let clean_up = async {
         if let Ok(grant) = asked.await
