@@ -25,7 +25,11 @@ mod linux {
 
     use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 
-    const SSMX: &str = env!("CARGO_BIN_EXE_ssmx");
+    /// The binary that Cargo built for benchmarks, or the one that SSMX_BIN names: a release.
+    fn ssmx() -> String {
+        std::env::var("SSMX_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_ssmx").to_owned())
+    }
+
     const MEGABYTES: u64 = 100;
     const KEYSTROKES: usize = 2000;
     const IDLE: Duration = Duration::from_secs(60);
@@ -50,7 +54,7 @@ mod linux {
 
     impl Peer {
         fn start() -> Self {
-            let mut child = Command::new(SSMX)
+            let mut child = Command::new(ssmx())
                 .args(["loopback", "--serve", "--no-pacing"])
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null())
@@ -83,7 +87,7 @@ mod linux {
         fn run(&self, command: &str) -> Command {
             let parameters =
                 format!(r#"{{"command":["{command}"],"separateOutputStream":["true"]}}"#);
-            let mut ssmx = Command::new(SSMX);
+            let mut ssmx = Command::new(ssmx());
             ssmx.envs(self.environment.clone())
                 .args(["start-session", "--target", &self.target])
                 .args(["--document-name", "AWS-StartNonInteractiveCommand"])
@@ -158,7 +162,7 @@ mod linux {
     fn version() {
         let directory = tempfile::tempdir().unwrap();
         let plugin = directory.path().join("session-manager-plugin");
-        std::os::unix::fs::symlink(SSMX, &plugin).unwrap();
+        std::os::unix::fs::symlink(ssmx(), &plugin).unwrap();
         let runs: Vec<Cost> = (0..21)
             .map(|_| cost(Command::new(&plugin).arg("--version")))
             .collect();
@@ -188,7 +192,7 @@ mod linux {
     /// A session on a terminal: one that echoes, or one that waits.
     fn on_terminal(peer: &Peer, arguments: &[&str]) -> Session {
         let pair = native_pty_system().openpty(PtySize::default()).unwrap();
-        let mut ssmx = CommandBuilder::new(SSMX);
+        let mut ssmx = CommandBuilder::new(ssmx());
         for (name, value) in &peer.environment {
             ssmx.env(name, value);
         }
@@ -196,9 +200,14 @@ mod linux {
         ssmx.args(arguments);
         let child = pair.slave.spawn_command(ssmx).unwrap();
         let mut reader = pair.master.try_clone_reader().unwrap();
-        // The first output: the session is in force.
+        // The first output, in all of its parts: the session is in force.
         let mut buffer = [0; 4096];
-        assert!(reader.read(&mut buffer).unwrap() > 0);
+        let mut output = Vec::new();
+        while !output.ends_with(b"# ") && !output.ends_with(b"$ ") && !output.ends_with(b"\n") {
+            let read = reader.read(&mut buffer).unwrap();
+            assert!(read > 0, "{}", String::from_utf8_lossy(&output));
+            output.extend_from_slice(&buffer[..read]);
+        }
         Session {
             reader,
             writer: pair.master.take_writer().unwrap(),
@@ -215,14 +224,14 @@ mod linux {
     }
 
     fn keystrokes(peer: &Peer) {
-        let command = "command=sh -c 'stty raw -echo; echo ready; exec cat'";
+        let parameters = r#"{"command":["stty raw -echo; echo ready; exec cat"]}"#;
         let arguments = [
             "--document-name",
             "AWS-StartInteractiveCommand",
             "--escape-char",
             "none",
             "--parameters",
-            command,
+            parameters,
         ];
         let mut session = on_terminal(peer, &arguments);
         let mut buffer = [0; 4096];
