@@ -15,15 +15,14 @@ use tokio::time::Instant;
 use tracing::debug;
 use uuid::Uuid;
 
+use super::data_key::{self, KeyOutcome};
 use super::pending::Pending;
 use super::reconnect::{self, Connection, ReconnectError};
 use super::websocket::{self, ConnectError};
 use super::wire::Wire;
 use super::{End, Event, Options};
 use crate::aws::{Aws, SessionGrant};
-use crate::protocol::cipher::DataKey;
 use crate::protocol::data_channel;
-use crate::protocol::handshake::{DataKeyRequest, SealedDataKey};
 use crate::protocol::payload::{Flag, Size};
 use crate::protocol::{Config, DataChannel};
 
@@ -43,7 +42,6 @@ pub struct Ports {
 }
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type KeyOutcome = Result<(DataKey, SealedDataKey), String>;
 
 /// Where the connection is.
 enum Link {
@@ -255,7 +253,7 @@ impl Driver {
                 }
                 data_channel::Event::Flag(flag) => self.push(Event::Flag(flag)),
                 data_channel::Event::DataKeyNeeded(request) => {
-                    self.data_key = Some(Box::pin(get_data_key(
+                    self.data_key = Some(Box::pin(data_key::get(
                         self.aws.clone(),
                         self.grant.session_id.clone(),
                         self.target.clone(),
@@ -411,48 +409,5 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Asks KMS for a data key, bound to this session and target.
-async fn get_data_key(
-    aws: Aws,
-    session_id: String,
-    target: String,
-    request: DataKeyRequest,
-) -> KeyOutcome {
-    let context = |challenge: Option<&str>| {
-        let mut context = vec![
-            ("aws:ssm:SessionId".to_owned(), session_id.clone()),
-            ("aws:ssm:TargetId".to_owned(), target.clone()),
-        ];
-        if let Some(challenge) = challenge {
-            context.push(("aws:ssm:RandomChallenge".to_owned(), challenge.to_owned()));
-        }
-        context
-    };
-    let challenge = request.challenge.as_deref();
-    let mut outcome = aws
-        .generate_data_key(&request.key_id, context(challenge))
-        .await;
-    let mut challenge_used = challenge.is_some();
-    if challenge_used
-        && outcome
-            .as_ref()
-            .is_err_and(|error| error.is_access_denied())
-    {
-        // Key policies written before the challenge existed may allow only the other two.
-        outcome = aws.generate_data_key(&request.key_id, context(None)).await;
-        challenge_used = false;
-    }
-    match outcome {
-        Ok(key) => Ok((
-            key.plaintext,
-            SealedDataKey {
-                ciphertext: key.ciphertext,
-                challenge_used,
-            },
-        )),
-        Err(error) => Err(format!("Error calling KMS GenerateDataKey API: {error}")),
     }
 }

@@ -4,6 +4,7 @@
 //! not read while [`Channel::next`] is not called for long. Acknowledgements, resends, pings and
 //! reconnects go on meanwhile.
 
+mod data_key;
 mod driver;
 mod pending;
 mod reconnect;

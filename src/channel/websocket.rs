@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
@@ -226,13 +227,22 @@ async fn dial(aws: &Aws, url: &Url, host: &str) -> Result<Box<dyn Stream>, Conne
         .into_inner())
 }
 
+/// Connects to `host:port`; where IPv6 does not answer at once, IPv4 is tried beside it.
 async fn connect_tcp(host: &str) -> io::Result<TcpStream> {
-    let tcp = TcpStream::connect(host).await?;
+    let uri = Uri::try_from(format!("http://{host}/")).map_err(io::Error::other)?;
+    let mut connector = HttpConnector::new();
     // Keystrokes must not wait for acknowledgements of TCP.
-    if let Err(error) = tcp.set_nodelay(true) {
-        debug!(%error, "no TCP_NODELAY");
+    connector.set_nodelay(true);
+    match connector.call(uri).await {
+        Ok(stream) => Ok(stream.into_inner()),
+        Err(error) => {
+            let mut cause: &(dyn std::error::Error + 'static) = &error;
+            while let Some(deeper) = cause.source() {
+                cause = deeper;
+            }
+            Err(io::Error::other(cause.to_string()))
+        }
     }
-    Ok(tcp)
 }
 
 /// Connects to a proxy, over TLS if there is a configuration for it.
