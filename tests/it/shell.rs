@@ -6,7 +6,7 @@ use std::process::Command;
 use ssmx::loopback::{Loopback, Options as Peer};
 
 use crate::support::pty::Terminal;
-use crate::support::{DEADLINE, SSMX, command, kill, run, run_without_input, start_session};
+use crate::support::{DEADLINE, SSMX, command, kill, run, run_without_input, spawn, start_session};
 
 fn loopback() -> Loopback {
     Loopback::start(Peer {
@@ -351,4 +351,42 @@ fn a_session_can_be_suspended_and_brought_back() {
     terminal.type_in(b"exit\r");
     terminal.finish();
     assert_eq!(loopback.stats().ended, 1);
+}
+
+/// What `nohup` does: the command goes on when the terminal's line is cut.
+#[test]
+fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
+    let loopback = loopback();
+    let scratch = Scratch::new();
+    let go = scratch.0.path().join("go");
+    let waiting = format!(
+        "sh -c 'echo ready; while ! [ -e {} ]; do sleep 0.05; done; exit 4'",
+        go.display()
+    );
+    let parameters = format!(
+        r#"{{"command":[{}],"separateOutputStream":["true"]}}"#,
+        serde_json::json!(waiting)
+    );
+    let mut shell = command("/bin/sh", &loopback);
+    shell.args([
+        "-c",
+        "trap '' HUP; exec \"$@\"",
+        "sh",
+        SSMX,
+        "start-session",
+    ]);
+    shell.args(["--target", loopback.target()]);
+    shell.args(["--document-name", "AWS-StartNonInteractiveCommand"]);
+    shell.args(["--parameters", &parameters]);
+    shell.stdin(std::process::Stdio::null());
+    let running = spawn(shell);
+    assert!(loopback.wait_for(|stats| stats.messages_to_client >= 4, DEADLINE));
+    kill(running.id(), "-HUP");
+    std::fs::write(go, "").expect("a file in the scratch");
+    let done = running.finish();
+    assert_eq!(
+        (done.text().as_str(), done.code()),
+        ("ready\n", Some(4)),
+        "{done:?}"
+    );
 }

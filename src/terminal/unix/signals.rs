@@ -12,7 +12,8 @@ use crate::terminal::Signal;
 /// The signals that the process gets, each kind at most once until it is taken.
 ///
 /// To be installed once and kept: from then on these signals have no other effect, even
-/// if the parent had them ignored, and even after this is dropped. Ends and suspensions
+/// if the parent had them ignored, and even after this is dropped. Only hangups stay
+/// ignored: that is what `nohup` is for. Ends and suspensions
 /// are for whoever holds this to bring about.
 pub struct Signals {
     streams: Vec<(Signal, unix::Signal)>,
@@ -36,6 +37,7 @@ impl Signals {
             (Signal::Resize, SignalKind::window_change()),
         ]
         .into_iter()
+        .filter(|(signal, _)| *signal != Signal::Hangup || !hangup_is_ignored())
         .map(|(signal, kind)| Ok((signal, unix::signal(kind)?)))
         .collect::<io::Result<_>>()?;
         Ok(Signals { streams })
@@ -52,5 +54,15 @@ impl Signals {
             Poll::Pending
         })
         .await
+    }
+}
+
+fn hangup_is_ignored() -> bool {
+    #[expect(unsafe_code, reason = "the only way to ask for a disposition")]
+    // SAFETY: all zeros are a valid sigaction; with a null pointer it is only read into.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut now) == 0
+            && now.sa_sigaction == libc::SIG_IGN
     }
 }
