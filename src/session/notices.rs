@@ -102,6 +102,11 @@ impl LossNotice {
         Some(format!("connection lost ({}), resumed", loss.reason))
     }
 
+    /// Whether the connection is lost at present.
+    pub fn lasts(&self) -> bool {
+        self.loss.as_ref().is_some_and(|loss| loss.resumed.is_none())
+    }
+
     /// When [`tell`](Self::tell) is due.
     pub fn deadline(&self) -> Option<Instant> {
         let loss = self.loss.as_ref()?;

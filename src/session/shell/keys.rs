@@ -104,7 +104,8 @@ impl Session {
     fn passes_interrupts(&self) -> bool {
         match self.kind {
             None => false,
-            Some(_) if self.options.style == Style::Plugin => true,
+            // While the connection is lost nobody hears it but us.
+            Some(_) if self.options.style == Style::Plugin => !self.loss.lasts(),
             Some(SessionType::NonInteractiveCommands) => self.interrupted.is_none(),
             Some(_) => false,
         }
