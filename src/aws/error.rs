@@ -89,6 +89,11 @@ impl Error {
         self
     }
 
+    /// Why it failed, without what was wanted.
+    pub fn reason(&self) -> &str {
+        &self.why
+    }
+
     /// Who is to blame.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -254,7 +259,7 @@ fn service_hint(call: &Call<'_>, context: &Context, code: &str) -> Option<String
             context.renew
         ),
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" => {
-            "check the secret key and this machine's clock".to_owned()
+            "check the secret key, the region and this machine's clock".to_owned()
         }
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => format!(
             "the caller's IAM policies must allow {action}; `aws sts get-caller-identity` shows who the caller is"

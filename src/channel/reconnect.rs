@@ -32,6 +32,18 @@ pub enum ReconnectError {
 }
 
 impl ReconnectError {
+    /// Why, in few words, while it is tried again; and what to do, if somebody has to.
+    fn told(&self) -> String {
+        match self {
+            Self::Resume(error) if error.is_credentials() => match error.hint() {
+                Some(hint) => format!("{}; {hint}", error.reason()),
+                None => error.reason().to_owned(),
+            },
+            Self::Resume(error) => error.reason().to_owned(),
+            Self::Connect(error) => error.to_string(),
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -107,9 +119,8 @@ pub async fn reconnect(
             return Err(error);
         }
         debug!(%error, "reconnecting failed");
-        let hint = error.hint().map(|hint| format!(" ({hint})"));
         // A full queue means that the same was told before.
-        let _ = hindered.try_send(format!("{error}{}", hint.unwrap_or_default()));
+        let _ = hindered.try_send(error.told());
         pauses.pause().await;
     }
 }

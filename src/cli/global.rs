@@ -41,7 +41,7 @@ pub struct Global {
     /// Tell on stderr what is done; SSMX_LOG=FILTER tells more or less
     #[arg(long, global = true)]
     debug: bool,
-    /// Colour on stderr
+    /// Colour of notices and --debug lines
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     #[arg(hide_short_help = true)]
     color: Color,
@@ -65,9 +65,9 @@ enum Color {
 pub enum Output {
     /// As the AWS CLI prints JSON
     Json,
-    /// For people; so is text
+    /// A table (the default)
     Table,
-    /// For people; so is table
+    /// The same
     Text,
 }
 

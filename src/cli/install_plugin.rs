@@ -90,7 +90,8 @@ impl From<io::Error> for Trouble {
 
 fn install(program: &Path, directory: &Path, force: bool) -> Result<Installed, Trouble> {
     let name = format!("{PLUGIN_NAME}{}", env::consts::EXE_SUFFIX);
-    let link = directory.join(name);
+    let link = std::path::absolute(directory)?.join(name);
+    let backup = link.with_extension("before-ssmx");
     let mut installed = Installed {
         link: link.clone(),
         backup: None,
@@ -100,6 +101,7 @@ fn install(program: &Path, directory: &Path, force: bool) -> Result<Installed, T
     if fs::symlink_metadata(&link).is_ok() {
         if is_same(&link, program) {
             installed.was_there = true;
+            installed.backup = Some(backup).filter(|backup| backup.exists());
             return Ok(installed);
         }
         if !is_ours(&link) {
@@ -109,7 +111,12 @@ fn install(program: &Path, directory: &Path, force: bool) -> Result<Installed, T
                         .hint("--force moves it aside; --dir DIR leaves it and goes elsewhere"),
                 ));
             }
-            let backup = link.with_extension("before-ssmx");
+            if backup.exists() {
+                return Err(Trouble::Foreign(
+                    Failure::other(format!("{} is in the way", backup.display()))
+                        .hint("it is an older plugin that was moved aside: move or remove it"),
+                ));
+            }
             fs::rename(&link, &backup)?;
             installed.backup = Some(backup);
         }

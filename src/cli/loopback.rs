@@ -16,8 +16,17 @@ use crate::aws::{self, Aws, StartSession};
 use crate::loopback::{Loopback, Options, UNSET};
 use crate::{session, terminal};
 
+/// The exit status of shells for a command that cannot be run.
+const NOT_FOUND: u8 = 127;
+
 /// `ssmx loopback`
 #[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "The node is i-10000000000000001 ($SSMX_LOOPBACK_TARGET for COMMAND), \
+    i-1000000000000000f is one that is offline. Documents: AWS-StartInteractiveCommand and \
+    AWS-StartNonInteractiveCommand (command, separateOutputStream). Try: \
+    ssmx loopback -- sh -c 'ssmx start-session --target $SSMX_LOOPBACK_TARGET'"
+)]
 pub struct Args {
     /// Do not pause between reads as the real agent does: for benchmarks
     #[arg(long)]
@@ -28,7 +37,7 @@ pub struct Args {
     /// The version that the agent announces
     #[arg(long, value_name = "VERSION", default_value = "3.3.0.0")]
     agent_version: String,
-    /// The shell of the node
+    /// The shell of the node [default: sh]
     #[arg(long, value_name = "PATH")]
     shell: Option<PathBuf>,
     /// Print the environment that leads here, and stay until interrupted
@@ -101,7 +110,11 @@ async fn run_command(loopback: &Loopback, command: &[OsString]) -> anyhow::Resul
     }
     let mut child = child.spawn().map_err(|error| {
         let program = program.to_string_lossy();
-        Failure::other(format!("cannot run {program}: {error}"))
+        Failure {
+            status: NOT_FOUND,
+            ..Failure::other(format!("cannot run {program}: {error}"))
+                .hint("give a program of PATH, or sh -c '…' for a line of shell")
+        }
     })?;
     loop {
         tokio::select! {
@@ -120,7 +133,10 @@ impl Programs {
         let failed =
             |error| Failure::other(format!("cannot make a directory of programs: {error}"));
         let program = std::env::current_exe().map_err(failed)?;
-        let directory = tempfile::tempdir().map_err(failed)?;
+        let directory = tempfile::Builder::new()
+            .prefix("ssmx-loopback-")
+            .tempdir()
+            .map_err(failed)?;
         for name in ["ssmx", PLUGIN_NAME] {
             let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
             link(&program, &directory.path().join(name)).map_err(failed)?;
@@ -155,15 +171,16 @@ async fn serve(loopback: &Loopback) -> anyhow::Result<u8> {
         exports.push_str(&format!("export {name}={}\n", shell_words::quote(&value)));
     }
     output::text(&exports)?;
-    eprintln!(
-        "ssmx: AWS in miniature at {}; with the lines above in a shell, try\n\
-         ssmx: ssmx start-session --target {}\n\
-         ssmx: Ctrl-C ends it",
+    terminal::notice(&format!(
+        "AWS in miniature at {}; with the lines above in a shell: \
+         ssmx start-session --target {} (and, for aws, ssmx install-plugin); Ctrl-C ends it",
         loopback.endpoint_url(),
         loopback.target(),
-    );
-    signals.next().await;
-    Ok(0)
+    ));
+    Ok(match signals.next().await {
+        Signal::Key => 0,
+        Signal::End(number) => 128 + number,
+    })
 }
 
 /// As shells have it: the exit status, or 128 + n by signal n.
@@ -192,8 +209,8 @@ struct Signals {
 enum Signal {
     /// From the keyboard: the whole process group has it.
     Key,
-    /// Meant for this process: the command has to end.
-    End,
+    /// Meant for this process, with its number: the command has to end.
+    End(u8),
 }
 
 #[cfg(unix)]
@@ -212,8 +229,8 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Key,
             _ = self.quit.recv() => Signal::Key,
-            _ = self.terminate.recv() => Signal::End,
-            _ = self.hangup.recv() => Signal::End,
+            _ = self.terminate.recv() => Signal::End(15),
+            _ = self.hangup.recv() => Signal::End(1),
         }
     }
 }
@@ -237,7 +254,7 @@ impl Signals {
     async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Key,
-            _ = self.close.recv() => Signal::End,
+            _ = self.close.recv() => Signal::End(1),
         }
     }
 }
@@ -246,24 +263,28 @@ impl Signal {
     fn pass_on(self, child: &mut Child) {
         match self {
             Self::Key => {}
-            Self::End => end(child),
+            Self::End(number) => end(child, number),
         }
     }
 }
 
 /// Asks the command to end, so that it can end its session.
 #[cfg(unix)]
-fn end(child: &mut Child) {
+fn end(child: &mut Child, number: u8) {
     use rustix::process::{Pid, Signal, kill_process};
+    let signal = match number {
+        1 => Signal::HUP,
+        _ => Signal::TERM,
+    };
     let id = child.id().and_then(|id| i32::try_from(id).ok());
     if let Some(id) = id.and_then(Pid::from_raw) {
         // It may have ended already.
-        let _ = kill_process(id, Signal::TERM);
+        let _ = kill_process(id, signal);
     }
 }
 
 #[cfg(not(unix))]
-fn end(child: &mut Child) {
+fn end(child: &mut Child, _number: u8) {
     // It may have ended already.
     let _ = child.start_kill();
 }

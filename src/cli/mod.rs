@@ -49,7 +49,7 @@ pub struct Cli {
 enum Command {
     /// Start a session on a node: a shell, or what the document says
     StartSession(start_session::Args),
-    /// Attach to a session whose client is gone
+    /// Attach to a session whose client is gone (one that still runs would take it back)
     ResumeSession(resume_session::Args),
     /// End a session for good
     TerminateSession(terminate_session::Args),

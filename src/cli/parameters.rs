@@ -8,8 +8,7 @@ use super::{input, shorthand};
 /// Names and values of a document's parameters.
 pub(super) type Parameters = Vec<(String, Vec<String>)>;
 
-const HINT: &str = "write portNumber=22,localPortNumber=9000, or \
-    command=\"ls -la, pwd\", or JSON: {\"portNumber\":[\"22\"]}, or file://PATH";
+const HINT: &str = r#"write command="ls -la, pwd", or name=value,name=value, or JSON {"command":["ls"]}, or file://PATH"#;
 
 /// Reads all words of the option.
 pub(super) fn parse(words: &[String]) -> Result<Parameters, Failure> {

@@ -136,7 +136,11 @@ pub(super) fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
         .filter_map(|line| line.trim().strip_prefix("tip: "))
         .collect();
     let see = format!("see `{} --help`", subcommand(args));
+    let is_target = ["'i-", "'mi-", "'ecs:"]
+        .iter()
+        .any(|start| what.contains(start));
     let hint = match tips.first() {
+        _ if is_target => format!("nodes are given as --target ID; {see}"),
         Some(tip) => format!("{}; {see}", one_line(tip)),
         None => see,
     };

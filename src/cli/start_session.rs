@@ -27,7 +27,7 @@ pub struct Args {
     /// Session document; without one, a shell
     #[arg(long, value_name = "NAME")]
     document_name: Option<String>,
-    /// The document's parameters: portNumber=22,localPortNumber=9000, JSON, or file://PATH
+    /// The document's parameters: command="df -h", JSON {"command":["df -h"]}, or file://PATH
     #[arg(long, num_args = 1.., value_name = "NAME=VALUE")]
     parameters: Vec<String>,
     /// Why; goes into the session's history
@@ -49,7 +49,7 @@ pub struct Manners {
     /// Seconds of silence after which the connection is tested; 0 for never
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     keepalive: u32,
-    /// Seconds to wait for the node's agent to answer
+    /// Seconds to wait for the node's agent to answer [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     handshake_timeout: Option<u32>,
     /// Do not pass on the end of a standard input that is no terminal (as Ctrl-D)

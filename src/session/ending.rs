@@ -61,7 +61,7 @@ pub enum SessionFailure {
     #[error("every connection is lost again before the agent answers: {0}")]
     Useless(String),
     /// A kind of session that this version cannot carry.
-    #[error("this is a {0} session, which ssmx cannot carry yet")]
+    #[error("this is a {0} session: port forwarding and ssh are not in this version")]
     Unsupported(&'static str),
     /// The terminal or the system.
     #[error("{what}: {error}")]

@@ -104,7 +104,9 @@ impl LossNotice {
 
     /// Whether the connection is lost at present.
     pub fn lasts(&self) -> bool {
-        self.loss.as_ref().is_some_and(|loss| loss.resumed.is_none())
+        self.loss
+            .as_ref()
+            .is_some_and(|loss| loss.resumed.is_none())
     }
 
     /// When [`tell`](Self::tell) is due.

@@ -48,6 +48,9 @@ pub fn color_allowed() -> bool {
 /// a prompt in that. Control characters in the text are replaced. Should standard error
 /// not take the line, it is lost.
 pub fn notice(text: &str) {
+    if !os::stderr_takes_a_line() {
+        return;
+    }
     let raw = io::stderr().is_terminal() && os::is_raw();
     let line = line(text, raw, color_allowed());
     // There is nobody left to tell of a failure.

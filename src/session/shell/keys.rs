@@ -22,8 +22,6 @@ const QUIT: &[u8] = &[0x1c];
 const SUSPEND: &[u8] = &[0x1a];
 /// What a terminal takes for the end of its input.
 pub(super) const END_OF_FILE: &[u8] = &[0x04];
-const HELP: &str = "escape keys, at the start of a line: ~. ends the session, ~^Z suspends ssmx, \
-     ~- means no more escape keys, ~~ types the escape character, ~? is this list";
 
 impl Session {
     pub(super) fn handle_typed(&mut self, typed: Option<std::io::Result<Bytes>>) -> Option<Exit> {
@@ -41,7 +39,7 @@ impl Session {
                 Typed::Disconnect => {
                     return Some(Exit::Leave(Ok(Outcome::Ended { exit_code: None })));
                 }
-                Typed::Help => terminal::notice(HELP),
+                Typed::Help => terminal::notice(&self.help()),
                 Typed::Off => terminal::notice("escape keys are off"),
                 Typed::Suspend => self.suspend(),
             }
@@ -108,6 +106,23 @@ impl Session {
             Some(_) if self.options.style == Style::Plugin => !self.loss.lasts(),
             Some(SessionType::NonInteractiveCommands) => self.interrupted.is_none(),
             Some(_) => false,
+        }
+    }
+
+    fn help(&self) -> String {
+        let e = self.escape_name();
+        format!(
+            "escape keys, at the start of a line: {e}. ends the session, {e}^Z suspends ssmx, \
+             {e}- means no more escape keys, {e}{e} types the escape character, {e}? is this list"
+        )
+    }
+
+    /// The escape character as it is written: `~`, or `^]` for a control character.
+    pub(super) fn escape_name(&self) -> String {
+        match self.options.escape {
+            Some(byte) if byte < b' ' => format!("^{}", char::from(byte ^ 0x40)),
+            Some(byte) => char::from(byte).to_string(),
+            None => String::new(),
         }
     }
 

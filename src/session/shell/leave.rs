@@ -11,7 +11,7 @@ use super::super::{Style, TERMINATE_TIMEOUT};
 use super::{Exit, Session, local, printable};
 use crate::aws::Aws;
 use crate::channel::End;
-use crate::terminal::{Signal, Signals};
+use crate::terminal::{self, Signal, Signals};
 
 /// How long a stdout that takes nothing may keep someone who wants to leave.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -72,9 +72,18 @@ impl Session {
             mut signals,
             mut stdout,
             raw,
+            exit_code,
             ..
         } = self;
-        drop(raw);
+        if raw.is_some() && !plugin && result.is_ok() {
+            drop(raw);
+            terminal::notice("session ended");
+        } else {
+            drop(raw);
+        }
+        if !plugin && exit_code.is_some_and(|code| code < 0) {
+            terminal::notice("the command was ended by a signal");
+        }
         let last = async {
             if plugin && !text.is_empty() {
                 stdout.push(text.into());

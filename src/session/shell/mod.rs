@@ -299,8 +299,13 @@ impl Session {
     }
 
     fn tell_loss(&self, text: Option<String>) {
-        if let Some(text) = text.filter(|_| self.kind.is_some()) {
-            terminal::notice(&text);
+        let Some(text) = text.filter(|_| self.kind.is_some()) else {
+            return;
+        };
+        let can_escape = self.raw.is_some() && self.options.escape.is_some();
+        match self.loss.lasts() && can_escape {
+            true => terminal::notice(&format!("{text} (Enter {}. gives up)", self.escape_name())),
+            false => terminal::notice(&text),
         }
     }
 

@@ -36,3 +36,15 @@ pub(super) fn size_of(fd: BorrowedFd<'_>) -> Option<Size> {
 pub(super) fn styles_work() -> bool {
     true
 }
+
+/// Whether standard error takes a line at once: nothing that we say is worth being held up for.
+pub(super) fn stderr_takes_a_line() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stderr = rustix::stdio::stderr();
+    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
+    let at_once = Timespec::default();
+    !matches!(
+        rustix::io::retry_on_intr(|| poll(&mut fds, Some(&at_once))),
+        Ok(0)
+    )
+}

@@ -30,6 +30,11 @@ pub(super) fn size() -> Option<Size> {
     (cols != 0 && rows != 0).then_some(Size { cols, rows })
 }
 
+/// Consoles and files always do; of pipes nobody can tell.
+pub(super) fn stderr_takes_a_line() -> bool {
+    true
+}
+
 pub(super) fn styles_work() -> bool {
     crossterm::ansi_support::supports_ansi()
 }

@@ -29,8 +29,21 @@ pub fn command(program: impl AsRef<OsStr>, loopback: &Loopback) -> Command {
     command
 }
 
+/// Hangups count for the programs under test, even where the tests run under `nohup`.
+#[cfg(unix)]
+fn heed_hangups() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    #[expect(unsafe_code, reason = "no safe way to a disposition is at hand")]
+    // SAFETY: a default disposition runs no code of ours.
+    ONCE.call_once(|| unsafe {
+        libc::signal(libc::SIGHUP, libc::SIG_DFL);
+    });
+}
+
 /// Takes AWS's and our own settings out of the environment, so that nobody's home decides.
 pub fn clean(command: &mut Command) {
+    #[cfg(unix)]
+    heed_hangups();
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("AWS_")
