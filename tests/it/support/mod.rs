@@ -29,21 +29,24 @@ pub fn command(program: impl AsRef<OsStr>, loopback: &Loopback) -> Command {
     command
 }
 
-/// Hangups count for the programs under test, even where the tests run under `nohup`.
+/// Signals count for the programs under test, even where the tests run under `nohup` or in the
+/// background, with some of them ignored.
 #[cfg(unix)]
-fn heed_hangups() {
+pub fn heed_signals() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     #[expect(unsafe_code, reason = "no safe way to a disposition is at hand")]
     // SAFETY: a default disposition runs no code of ours.
     ONCE.call_once(|| unsafe {
-        libc::signal(libc::SIGHUP, libc::SIG_DFL);
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+            libc::signal(signal, libc::SIG_DFL);
+        }
     });
 }
 
 /// Takes AWS's and our own settings out of the environment, so that nobody's home decides.
 pub fn clean(command: &mut Command) {
     #[cfg(unix)]
-    heed_hangups();
+    heed_signals();
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("AWS_")
