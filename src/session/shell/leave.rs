@@ -75,11 +75,15 @@ impl Session {
             exit_code,
             ..
         } = self;
-        if raw.is_some() && !plugin && result.is_ok() {
-            drop(raw);
+        let tell = raw.is_some() && !plugin && result.is_ok();
+        // A shell that was left stands in the middle of its line; in raw mode a notice begins a
+        // new one.
+        if tell && !by_itself {
             terminal::notice("session ended");
-        } else {
-            drop(raw);
+        }
+        drop(raw);
+        if tell && by_itself {
+            terminal::notice("session ended");
         }
         if !plugin && exit_code.is_some_and(|code| code < 0) {
             terminal::notice("the command was ended by a signal");
