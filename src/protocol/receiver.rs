@@ -8,10 +8,14 @@ use uuid::Uuid;
 
 use super::message::{AgentMessage, PayloadType};
 
-/// How far ahead of the expected number a message is held. Agents never have more in flight.
-const HOLD_MESSAGES: i64 = 10_000;
+/// How far ahead of the expected number a message is held: as far as agents run ahead. They have
+/// no window, and while they send their oldest message again, ten times a second, all that was
+/// refused behind it would have to be sent again in the same way.
+const HOLD_MESSAGES: i64 = 100_000;
 /// How much is held in all, in bytes.
-const HOLD_BYTES: usize = 32 * 1024 * 1024;
+const HOLD_BYTES: usize = 128 * 1024 * 1024;
+/// How much older than the first message that came the oldest of an adopted stream may be.
+const ADOPTION_REACH: i64 = 5_000;
 /// How many acknowledgements are remembered for a new connection.
 const REMEMBERED: usize = 2048;
 /// How old an acknowledgement may be that a lost connection took with it.
@@ -109,8 +113,7 @@ impl Receiver {
             return Receipt::Refused;
         }
         if self.adoption == Adoption::Waiting {
-            // What comes next may be older, but not by more than agents ever have in flight.
-            self.expected = (number - HOLD_MESSAGES / 2).max(0);
+            self.expected = (number - ADOPTION_REACH).max(0);
         }
         if number < self.expected || self.held.contains_key(&number) {
             self.remember(now, number, message.message_id);

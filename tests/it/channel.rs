@@ -312,6 +312,33 @@ async fn losses_doubles_and_disorder_change_nothing() {
     assert_eq!(told.exit_code, Some(0));
 }
 
+/// Agents have no window: behind a loss they run as far ahead as the command goes, and only what
+/// is held meanwhile need not be sent again, one message at a time.
+#[tokio::test]
+async fn an_agent_may_run_far_ahead_of_a_loss() {
+    const LENGTH: usize = 20_000_000;
+    let faults = Direction {
+        drop: 0.000_5,
+        ..Direction::default()
+    };
+    let options = Peer {
+        faults: Faults {
+            seed: 11,
+            to_client: faults,
+            ..Faults::default()
+        },
+        drain: DEADLINE,
+        ..peer()
+    };
+    let loopback = Loopback::start(options).unwrap();
+    let command = format!("head -c {LENGTH} /dev/zero");
+    let mut channel = open(&loopback, NON_INTERACTIVE, &command, Options::default()).await;
+    let mut told = Told::default();
+    told.until_the_end(&mut channel).await;
+    assert_eq!((told.stdout.len(), told.incomplete), (LENGTH, false));
+    assert!(loopback.stats().dropped > 0);
+}
+
 /// An agent that gives up before it has sent everything again: what there is comes in order and
 /// without a gap, and the loss is told.
 #[tokio::test]

@@ -7,6 +7,7 @@ mod keys;
 mod leave;
 
 use std::collections::VecDeque;
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -232,7 +233,15 @@ impl Session {
                     self.write(text);
                 }
             }
-            Event::CustomerMessage(text) if plugin => self.write(format!("{text}\n").into()),
+            Event::CustomerMessage(text) if plugin => {
+                // The terminal will be raw by the time that this is written.
+                let end = if std::io::stdout().is_terminal() {
+                    "\r\n"
+                } else {
+                    "\n"
+                };
+                self.write(format!("{text}{end}").into());
+            }
             Event::CustomerMessage(text) => terminal::notice(&printable(&text)),
             Event::Flag(flag) => debug!(?flag, "ignored a flag"),
             Event::Lost(reason) => self.loss.lost(reason),
@@ -243,6 +252,13 @@ impl Session {
             Event::Resumed => {
                 let text = self.loss.resumed();
                 self.tell_loss(text);
+                if self.kind == Some(SessionType::NonInteractiveCommands) {
+                    // Nothing on the wire tells whether it happened.
+                    terminal::notice(
+                        "agents may stop reading a command's output while the connection is lost: \
+                         what follows may be incomplete, or never come",
+                    );
+                }
             }
             Event::Incomplete => self.incomplete = true,
             Event::End(end) => return Some(Exit::Channel(end)),
