@@ -218,7 +218,11 @@ fn take(message: Message, core: &mut DataChannel, now: Instant) -> Option<String
 
 fn describe(error: &tungstenite::Error) -> String {
     match error {
-        tungstenite::Error::Io(error) => error.to_string(),
+        // The system's words, without the number that Rust appends to them.
+        tungstenite::Error::Io(error) => {
+            let text = error.to_string();
+            text.split(" (os error ").next().unwrap_or_default().to_owned()
+        }
         tungstenite::Error::Protocol(
             tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
         ) => "connection reset".into(),
