@@ -221,7 +221,10 @@ fn describe(error: &tungstenite::Error) -> String {
         // The system's words, without the number that Rust appends to them.
         tungstenite::Error::Io(error) => {
             let text = error.to_string();
-            text.split(" (os error ").next().unwrap_or_default().to_owned()
+            text.split(" (os error ")
+                .next()
+                .unwrap_or_default()
+                .to_owned()
         }
         tungstenite::Error::Protocol(
             tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
