@@ -77,8 +77,8 @@ enum Woken {
     Connected(Result<Connection, ConnectError>),
     Reconnected(Result<Option<Connection>, ReconnectError>),
     Hindered(String),
-    Data(Option<Bytes>),
-    Flag(Option<Flag>),
+    Data(Bytes),
+    Flag(Flag),
     Size,
     Delivered,
     DataKey(KeyOutcome),
@@ -177,12 +177,12 @@ impl Driver {
                 }
             }
             () = ports.events.closed() => Woken::Abandoned,
-            Some(flag) = ports.flags.recv(), if may_write => Woken::Flag(Some(flag)),
+            Some(flag) = ports.flags.recv(), if may_write => Woken::Flag(flag),
             changed = ports.size.changed(), if !*ended => match changed {
                 Ok(()) => Woken::Size,
                 Err(_) => Woken::Abandoned,
             },
-            data = ports.data.recv(), if may_write => Woken::Data(data),
+            Some(data) = ports.data.recv(), if may_write => Woken::Data(data),
             woken = poll_link(link, core, may_read, deadline), if !*ended => woken,
             key = async { match data_key { Some(key) => key.await, None => std::future::pending().await } },
                 if data_key.is_some() => Woken::DataKey(key),
@@ -209,15 +209,9 @@ impl Driver {
             Woken::Reconnected(Err(error)) => self.end(End::LostForGood(error)),
             Woken::Hindered(reason) => self.push(Event::Hindered(reason)),
             Woken::Data(data) => {
-                if let Some(data) = data {
-                    self.core.write(at, &data);
-                }
+                self.core.write(at, &data);
             }
-            Woken::Flag(flag) => {
-                if let Some(flag) = flag {
-                    self.core.send_flag(at, flag);
-                }
-            }
+            Woken::Flag(flag) => self.core.send_flag(at, flag),
             Woken::Size => {
                 let size = *self.ports.size.borrow_and_update();
                 if let Some(size) = size {

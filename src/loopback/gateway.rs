@@ -8,12 +8,12 @@ use hyper::StatusCode;
 use hyper::header::AUTHORIZATION;
 use serde_json::{Map, Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
+use super::door::Door;
 use super::sigv4::{self, Signed};
 use super::state::{Control, Shared, wall_clock};
 use crate::protocol::payload::find;
@@ -25,22 +25,13 @@ pub(super) type Socket = WebSocketStream<TcpStream>;
 const CONNECTIONS: usize = 256;
 /// How long upgrade and first frame may take, each.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long accepting pauses after an error, such as too many open files.
-const BACK_OFF: Duration = Duration::from_millis(50);
 /// The longest message from a client, in bytes.
 const MESSAGE: usize = 4 << 20;
 
 /// Serves data channels until the runtime ends.
 pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else {
-            return;
-        };
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(BACK_OFF).await;
-            continue;
-        };
+    let door = Door::new(listener, CONNECTIONS);
+    while let Some((stream, slot)) = door.next().await {
         let dropped = shared.change(|state| {
             let dropped = state.refuse_upgrades > 0;
             state.refuse_upgrades -= u32::from(dropped);

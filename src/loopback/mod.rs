@@ -16,6 +16,7 @@ pub mod agent;
 mod api;
 mod client;
 mod document;
+mod door;
 pub mod fault;
 mod gateway;
 mod host;

@@ -16,8 +16,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
+use super::door::Door;
 use super::sigv4::{self, Signed};
 use super::state::{Shared, wall_clock};
 
@@ -27,8 +27,6 @@ const CONNECTIONS: usize = 64;
 const BODY: usize = 256 << 10;
 /// How long a request's head may take, and an idle connection may stay.
 const IDLE: Duration = Duration::from_secs(30);
-/// How long accepting pauses after an error, such as too many open files.
-const BACK_OFF: Duration = Duration::from_millis(50);
 /// The account of everything here.
 const ACCOUNT: &str = "000000000000";
 
@@ -51,15 +49,8 @@ fn refuse<T>(code: &'static str, message: impl Into<String>) -> Result<T, Refusa
 
 /// Serves the API until the runtime ends.
 pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else {
-            return;
-        };
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(BACK_OFF).await;
-            continue;
-        };
+    let door = Door::new(listener, CONNECTIONS);
+    while let Some((stream, slot)) = door.next().await {
         let shared = shared.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| answer(&shared, request));

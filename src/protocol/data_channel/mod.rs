@@ -92,6 +92,8 @@ pub struct DataChannel {
     agent: AgentFeatures,
     cipher: Option<Cipher>,
     size: Option<Size>,
+    /// The agent does not know it yet.
+    size_changed: bool,
     /// Messages still to be sent before the agent can be expected to listen.
     catch_up: u32,
     control: VecDeque<Transmit>,
@@ -154,6 +156,7 @@ impl DataChannel {
             agent: AgentFeatures::default(),
             cipher: None,
             size: None,
+            size_changed: false,
             catch_up: 0,
             control: VecDeque::new(),
             events: VecDeque::new(),
@@ -328,9 +331,9 @@ impl DataChannel {
     /// Tells the terminal's size, now and whenever it changes; before the session is in force it
     /// is kept until then.
     pub fn set_size(&mut self, now: Instant, size: Size) {
-        let changed = self.size.replace(size) != Some(size);
-        if changed && matches!(self.phase, Phase::Session) {
-            self.send_size(now);
+        if self.size.replace(size) != Some(size) {
+            self.size_changed = true;
+            self.send_changed_size(now);
         }
     }
 
@@ -356,6 +359,7 @@ impl DataChannel {
         if self.paused {
             return None;
         }
+        self.send_changed_size(now);
         while self.catch_up > 0 && self.sender.has_room() {
             self.catch_up -= 1;
             self.send_size(now);

@@ -26,7 +26,16 @@ impl DataChannel {
         }
     }
 
+    /// While nothing can be sent only the latest size counts, so that they do not pile up.
+    pub(super) fn send_changed_size(&mut self, now: Instant) {
+        let may_send = self.connected && !self.paused && self.sender.has_room();
+        if self.size_changed && may_send && matches!(self.phase, Phase::Session) {
+            self.send_size(now);
+        }
+    }
+
     pub(super) fn send_size(&mut self, now: Instant) {
+        self.size_changed = false;
         if let Some(size) = self.size
             && let Ok(json) = serde_json::to_vec(&size)
         {

@@ -235,6 +235,24 @@ fn a_new_connection_says_everything_again() {
 }
 
 #[test]
+fn of_the_sizes_during_an_outage_only_the_last_is_sent() {
+    let mut client = shell();
+    client.core.handle_disconnect();
+    for cols in 1..=1000 {
+        client.core.set_size(client.now, Size { cols, rows: 24 });
+    }
+    client.core.handle_connect(client.now, "new token");
+    client.core.poll_transmit(client.now).unwrap();
+    let sizes: Vec<_> = client
+        .sent()
+        .into_iter()
+        .filter(|message| message.payload_type == PayloadType::SIZE)
+        .map(|message| message.payload)
+        .collect();
+    assert_eq!(sizes, [&br#"{"cols":1000,"rows":24}"#[..]]);
+}
+
+#[test]
 fn a_farewell_waits_a_moment_for_what_is_missing() {
     let farewell = control(MessageType::CHANNEL_CLOSED, br#"{"Output":"bye"}"#);
     let held = || {
