@@ -132,9 +132,34 @@ fn start_shell(loopback: &Loopback) -> Value {
     )
 }
 
+/// A connection whose time limit counts although signals come: with such a limit they interrupt
+/// reading, and every child of the peer, which is in this process, sends one at its end.
+struct Patient(TcpStream);
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+}
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// A client without any mind of its own.
 struct Client {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Patient>,
     /// Payloads in order, by type.
     output: Vec<(PayloadType, Bytes)>,
     expected: i64,
@@ -151,7 +176,7 @@ impl Client {
         let address = request.uri().authority().unwrap().as_str();
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
-        match tokio_tungstenite::tungstenite::client(request, stream) {
+        match tokio_tungstenite::tungstenite::client(request, Patient(stream)) {
             Ok((socket, _)) => Ok(Self {
                 socket,
                 output: Vec::new(),
