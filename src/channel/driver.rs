@@ -3,14 +3,14 @@
 //! One loop: what came in goes into the core, what the core has to say goes out, events wait for
 //! the session without keeping acknowledgements or pings from going on.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::debug;
 use uuid::Uuid;
@@ -20,10 +20,10 @@ use super::pending::Pending;
 use super::reconnect::{self, Connection, ReconnectError};
 use super::websocket::{self, ConnectError};
 use super::wire::Wire;
-use super::{End, Event, Options};
+use super::{End, Event, Options, Outgoing};
 use crate::aws::{Aws, SessionGrant};
 use crate::protocol::data_channel;
-use crate::protocol::payload::{Flag, Size};
+use crate::protocol::payload::Size;
 use crate::protocol::{Config, DataChannel};
 
 /// Connections in a row that may be lost without having brought the session on, with pauses of up to
@@ -35,8 +35,7 @@ const ASLEEP: Duration = Duration::from_secs(5);
 
 /// The driver's ends of the channel's queues.
 pub struct Ports {
-    pub data: mpsc::Receiver<Bytes>,
-    pub flags: mpsc::Receiver<Flag>,
+    pub outgoing: mpsc::Receiver<Outgoing>,
     pub size: watch::Receiver<Option<Size>>,
     pub events: mpsc::Sender<Event>,
 }
@@ -63,6 +62,8 @@ pub struct Driver {
     link: Link,
     ports: Ports,
     pending: Pending,
+    /// Who waits for acknowledgements, and of all messages below which number.
+    flushes: VecDeque<(i64, oneshot::Sender<()>)>,
     data_key: Option<BoxFuture<KeyOutcome>>,
     clocks: (Instant, SystemTime),
     /// Connections in a row that were lost without having brought the session on.
@@ -77,8 +78,7 @@ enum Woken {
     Connected(Result<Connection, ConnectError>),
     Reconnected(Result<Option<Connection>, ReconnectError>),
     Hindered(String),
-    Data(Bytes),
-    Flag(Flag),
+    Outgoing(Outgoing),
     Size,
     Delivered,
     DataKey(KeyOutcome),
@@ -125,6 +125,7 @@ impl Driver {
             target,
             ports,
             pending: Pending::default(),
+            flushes: VecDeque::new(),
             data_key: None,
             clocks: (now, wall),
             useless: 0,
@@ -143,6 +144,7 @@ impl Driver {
             }
             self.handle(now, woken);
             self.take_events();
+            self.end_flushes();
         }
         debug!(stats = ?self.core.stats(), "channel ended");
         if let Link::Up(wire) = &mut self.link {
@@ -177,12 +179,11 @@ impl Driver {
                 }
             }
             () = ports.events.closed() => Woken::Abandoned,
-            Some(flag) = ports.flags.recv(), if may_write => Woken::Flag(flag),
             changed = ports.size.changed(), if !*ended => match changed {
                 Ok(()) => Woken::Size,
                 Err(_) => Woken::Abandoned,
             },
-            Some(data) = ports.data.recv(), if may_write => Woken::Data(data),
+            Some(outgoing) = ports.outgoing.recv(), if may_write => Woken::Outgoing(outgoing),
             woken = poll_link(link, core, may_read, deadline), if !*ended => woken,
             key = async { match data_key { Some(key) => key.await, None => std::future::pending().await } },
                 if data_key.is_some() => Woken::DataKey(key),
@@ -208,10 +209,15 @@ impl Driver {
             Woken::Reconnected(Ok(None)) => self.end(End::TimedOut),
             Woken::Reconnected(Err(error)) => self.end(End::LostForGood(error)),
             Woken::Hindered(reason) => self.push(Event::Hindered(reason)),
-            Woken::Data(data) => {
+            Woken::Outgoing(Outgoing::Data(data)) => {
                 self.core.write(at, &data);
             }
-            Woken::Flag(flag) => self.core.send_flag(at, flag),
+            Woken::Outgoing(Outgoing::Flag(flag)) => self.core.send_flag(at, flag),
+            Woken::Outgoing(Outgoing::Flush(flush)) => {
+                self.flushes.retain(|(_, flush)| !flush.is_closed());
+                let below = self.core.next_sequence_number();
+                self.flushes.push_back((below, flush));
+            }
             Woken::Size => {
                 let size = *self.ports.size.borrow_and_update();
                 if let Some(size) = size {
@@ -261,6 +267,16 @@ impl Driver {
         }
     }
 
+    /// Tells those who wait for acknowledgements that have come.
+    fn end_flushes(&mut self) {
+        let below = self.core.all_acknowledged_below();
+        while self
+            .flushes
+            .pop_front_if(|(number, _)| *number <= below)
+            .is_some()
+        {}
+    }
+
     fn connect(&mut self, now: Instant, connection: Connection) {
         self.grant = connection.grant;
         self.core
@@ -307,6 +323,10 @@ impl Driver {
     fn end(&mut self, end: End) {
         if !std::mem::replace(&mut self.ended, true) {
             self.push(Event::End(end));
+            // Nothing will be acknowledged any more, nor sent.
+            self.flushes.clear();
+            self.ports.outgoing.close();
+            while self.ports.outgoing.try_recv().is_ok() {}
         }
     }
 

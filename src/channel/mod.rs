@@ -14,7 +14,7 @@ mod wire;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::aws::{Aws, SessionGrant};
@@ -100,6 +100,13 @@ pub enum End {
     LostForGood(ReconnectError),
 }
 
+impl End {
+    /// Whether the remote side may still be there, and has to be terminated.
+    pub fn wants_termination(&self) -> bool {
+        !matches!(self, Self::Closed(_) | Self::TimedOut)
+    }
+}
+
 /// The channel's task is gone: it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended;
@@ -107,16 +114,36 @@ pub struct Ended;
 /// A data channel. Dropping it closes the connection, not the session.
 #[derive(Debug)]
 pub struct Channel {
-    data: mpsc::Sender<Bytes>,
-    flags: mpsc::Sender<Flag>,
+    sender: DataSender,
     size: watch::Sender<Option<Size>>,
     events: mpsc::Receiver<Event>,
     driver: JoinHandle<()>,
 }
 
-/// Sends bytes of the session.
+/// What is handed over to the channel's task, in the order in which the agent is to get it.
+#[derive(Debug)]
+enum Outgoing {
+    Data(Bytes),
+    Flag(Flag),
+    /// Dropped once all that went before is acknowledged.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Sends bytes and flags of the session, which the agent gets in the order of the calls.
 #[derive(Debug, Clone)]
-pub struct DataSender(mpsc::Sender<Bytes>);
+pub struct DataSender(mpsc::Sender<Outgoing>);
+
+/// Room for bytes.
+#[derive(Debug)]
+pub struct Permit<'a>(mpsc::Permit<'a, Outgoing>);
+
+impl Permit<'_> {
+    /// Hands over bytes, in as many messages as they take; few at a time (64 KiB or so) keep the
+    /// window what it is.
+    pub fn send(self, data: Bytes) {
+        self.0.send(Outgoing::Data(data));
+    }
+}
 
 impl DataSender {
     /// Waits until the window is open and the session in force; the permit then takes bytes at
@@ -125,8 +152,31 @@ impl DataSender {
     /// # Errors
     ///
     /// The channel has ended.
-    pub async fn reserve(&self) -> Result<mpsc::Permit<'_, Bytes>, Ended> {
-        self.0.reserve().await.map_err(|_| Ended)
+    pub async fn reserve(&self) -> Result<Permit<'_>, Ended> {
+        self.0.reserve().await.map(Permit).map_err(|_| Ended)
+    }
+
+    /// Sends a flag, behind the bytes that were handed over before.
+    ///
+    /// # Errors
+    ///
+    /// The channel has ended.
+    pub async fn send_flag(&self, flag: Flag) -> Result<(), Ended> {
+        self.0.send(Outgoing::Flag(flag)).await.map_err(|_| Ended)
+    }
+
+    /// Waits until all that was handed over before the first poll is acknowledged, or the channel
+    /// has ended. Borrows nothing, so that it can be kept beside [`Channel::next`]. Dropping it
+    /// ends the wait, nothing else.
+    pub fn flush(&self) -> impl Future<Output = ()> + Send + use<> {
+        let sender = self.0.clone();
+        async move {
+            let (flush, flushed) = oneshot::channel();
+            if sender.send(Outgoing::Flush(flush)).await.is_ok() {
+                // The other end says nothing, it is dropped when it is time.
+                let _ = flushed.await;
+            }
+        }
     }
 }
 
@@ -143,8 +193,7 @@ impl Channel {
         target: String,
         options: Options,
     ) -> std::io::Result<Self> {
-        let (data, data_rx) = mpsc::channel(2);
-        let (flags, flags_rx) = mpsc::channel(4);
+        let (outgoing, outgoing_rx) = mpsc::channel(2);
         let (size, size_rx) = watch::channel(None);
         let (events_tx, events) = mpsc::channel(2);
         let driver = driver::Driver::new(
@@ -153,15 +202,13 @@ impl Channel {
             target,
             options,
             driver::Ports {
-                data: data_rx,
-                flags: flags_rx,
+                outgoing: outgoing_rx,
                 size: size_rx,
                 events: events_tx,
             },
         )?;
         Ok(Self {
-            data,
-            flags,
+            sender: DataSender(outgoing),
             size,
             events,
             driver: tokio::spawn(driver.run()),
@@ -170,16 +217,21 @@ impl Channel {
 
     /// A handle for sending while [`next`](Self::next) is waited for.
     pub fn sender(&self) -> DataSender {
-        DataSender(self.data.clone())
+        self.sender.clone()
     }
 
-    /// Sends a flag.
+    /// [`DataSender::send_flag`].
     ///
     /// # Errors
     ///
     /// The channel has ended.
     pub async fn send_flag(&self, flag: Flag) -> Result<(), Ended> {
-        self.flags.send(flag).await.map_err(|_| Ended)
+        self.sender.send_flag(flag).await
+    }
+
+    /// [`DataSender::flush`].
+    pub fn flush(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.sender.flush()
     }
 
     /// Tells the terminal's size; only the latest counts.
@@ -194,7 +246,7 @@ impl Channel {
 
     /// Closes the connection politely, within half a second.
     pub async fn close(self) {
-        drop((self.data, self.flags, self.size, self.events));
+        drop((self.sender, self.size, self.events));
         // A driver that does not end in time is dropped with the runtime.
         let _ = tokio::time::timeout(Duration::from_millis(500), self.driver).await;
     }

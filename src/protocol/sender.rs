@@ -60,6 +60,11 @@ impl Sender {
         self.first.saturating_add_unsigned(self.queue.len() as u64)
     }
 
+    /// The number of the first message that is not acknowledged, or that of the next one.
+    pub fn first_unacknowledged(&self) -> i64 {
+        self.first
+    }
+
     /// Takes the encoded message that has [`next_sequence_number`](Self::next_sequence_number).
     pub fn push(&mut self, frame: Bytes) {
         self.bytes += frame.len();

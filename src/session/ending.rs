@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::aws;
-use crate::channel::{ConnectError, ReconnectError};
+use crate::channel::{ConnectError, End, ReconnectError};
 use crate::protocol::error::SessionError;
 
 /// How a session ended that ended well enough.
@@ -74,6 +74,23 @@ pub enum SessionFailure {
 }
 
 impl SessionFailure {
+    /// The failure that the end of a channel is, if it is one.
+    pub fn of(end: End) -> Self {
+        match end {
+            End::Closed(reason) => Self::Closed(printable(&reason)),
+            End::TimedOut => Self::TimedOut,
+            End::Failed(error) => error.into(),
+            End::NotConnected(error) => error.into(),
+            End::LostForGood(error) => error.into(),
+            End::Useless(reason) => Self::Useless(reason),
+        }
+    }
+
+    /// A failure of the terminal or the system, in `what` was tried.
+    pub fn local(what: &'static str) -> impl Fn(std::io::Error) -> Self {
+        move |error| Self::Local { what, error }
+    }
+
     /// The error of AWS behind it, if there is one.
     pub fn aws(&self) -> Option<&aws::Error> {
         match self {
@@ -108,6 +125,14 @@ impl SessionFailure {
             Self::Unsupported(_) => "use a shell or command document".into(),
         })
     }
+}
+
+/// A text of the service on one line, without what could move the cursor.
+pub fn printable(text: &str) -> String {
+    text.split(|c: char| c.is_control())
+        .filter(|part| !part.trim().is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]

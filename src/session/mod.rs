@@ -5,13 +5,20 @@
 //! not choose itself.
 
 mod ending;
+pub mod forward;
+mod front;
+mod leave;
 mod notices;
+pub mod opening;
 mod shell;
 
 use std::time::Duration;
 
+use self::front::Front;
+use self::opening::Opening;
 use crate::aws::{Aws, SessionGrant};
 use crate::channel;
+use crate::protocol::SessionType;
 
 pub use ending::{Outcome, SessionFailure};
 
@@ -44,6 +51,8 @@ pub struct Options {
     pub style: Style,
     /// The first character of escape commands, if there are any.
     pub escape: Option<u8>,
+    /// Whether the plugin's first line waits until it is known whether stdout is for data.
+    pub hold_announcement: bool,
     /// Whether the end of a piped standard input is passed on, as end-of-file characters.
     pub send_eof: bool,
     /// The channel's.
@@ -55,6 +64,7 @@ impl Default for Options {
         Self {
             style: Style::Native,
             escape: Some(b'~'),
+            hold_announcement: false,
             send_eof: true,
             channel: channel::Options::default(),
         }
@@ -71,5 +81,26 @@ const TERMINATE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why the session did not end as it should; the terminal is restored and the remote side
 /// terminated by then.
 pub async fn run(setup: Setup) -> Result<Outcome, SessionFailure> {
-    shell::Session::open(setup)?.run().await
+    let Setup {
+        aws,
+        grant,
+        target,
+        options,
+    } = setup;
+    let front = Front::new(options.clone(), &grant.session_id)?;
+    // Keys typed in a session are for its other side, though reconnecting may want new
+    // credentials.
+    aws.stop_prompting();
+    let opening = Opening::begin(aws, grant, target, options.channel)?;
+    let (front, opened) = match front.open(opening).await {
+        Ok(opened) => opened,
+        Err(outcome) => return outcome,
+    };
+    if let SessionType::Port(_) = opened.kind {
+        return forward::run(front, opened).await;
+    }
+    match shell::Session::start(front, opened).await {
+        Ok(session) => session.run().await,
+        Err(outcome) => outcome,
+    }
 }

@@ -115,6 +115,16 @@ impl DataChannel {
         self.sender.is_empty()
     }
 
+    /// The number that the next message takes.
+    pub fn next_sequence_number(&self) -> i64 {
+        self.sender.next_sequence_number()
+    }
+
+    /// The number of the first message that is not acknowledged, or that of the next one.
+    pub fn all_acknowledged_below(&self) -> i64 {
+        self.sender.first_unacknowledged()
+    }
+
     /// Whether the last event was emitted.
     pub fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended)

@@ -131,7 +131,10 @@ impl DataChannel {
     pub(super) fn start(&mut self, now: Instant, session_type: SessionType) {
         self.phase = Phase::Session;
         self.answer_deadline = None;
-        if !matches!(session_type, SessionType::Port(_)) {
+        if matches!(session_type, SessionType::Port(_)) {
+            // There is no terminal to have it.
+            self.size_changed = false;
+        } else {
             self.send_size(now);
         }
         self.events

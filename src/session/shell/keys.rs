@@ -8,7 +8,9 @@ use tracing::debug;
 
 use super::super::Style;
 use super::super::ending::Outcome;
-use super::{Exit, Session, current_size};
+use super::super::front::{SUSPEND, current_size, suspend};
+use super::super::leave::Exit;
+use super::Session;
 use crate::protocol::SessionType;
 use crate::protocol::escape::{Typed, typed_payload};
 use crate::terminal::{self, Signal};
@@ -19,7 +21,6 @@ const INTERRUPT_GRACE: Duration = Duration::from_secs(3);
 const END_OF_FILES: u32 = 100;
 const INTERRUPT: &[u8] = &[0x03];
 const QUIT: &[u8] = &[0x1c];
-const SUSPEND: &[u8] = &[0x1a];
 /// What a terminal takes for the end of its input.
 pub(super) const END_OF_FILE: &[u8] = &[0x04];
 
@@ -41,7 +42,7 @@ impl Session {
                 }
                 Typed::Help => terminal::notice(&self.help()),
                 Typed::Off => terminal::notice("escape keys are off"),
-                Typed::Suspend => self.suspend(),
+                Typed::Suspend => suspend(),
             }
         }
         None
@@ -62,7 +63,7 @@ impl Session {
         if let Some(Typed::Input(held)) = self.escape.finish() {
             self.type_input(held);
         }
-        if self.options.send_eof {
+        if self.front.options.send_eof {
             // Behind a partial line the first one only passes the line on.
             for _ in 0..if self.last_typed == b'\n' { 1 } else { 2 } {
                 self.queue(Bytes::from_static(END_OF_FILE));
@@ -73,7 +74,7 @@ impl Session {
     }
 
     pub(super) fn handle_signal(&mut self, signal: Signal) -> Option<Exit> {
-        let plugin = self.options.style == Style::Plugin;
+        let plugin = self.front.options.style == Style::Plugin;
         let number = signal.number().map(i32::from);
         match signal {
             Signal::Resize => self.channel.set_size(current_size()),
@@ -84,8 +85,8 @@ impl Session {
                 self.channel.set_size(current_size());
             }
             Signal::Suspend if plugin => self.queue(Bytes::from_static(SUSPEND)),
-            Signal::Suspend => self.suspend(),
-            Signal::Quit if self.kind.is_some() => self.queue(Bytes::from_static(QUIT)),
+            Signal::Suspend => suspend(),
+            Signal::Quit => self.queue(Bytes::from_static(QUIT)),
             Signal::Interrupt if self.passes_interrupts() => {
                 self.queue(Bytes::from_static(INTERRUPT));
                 if !plugin {
@@ -98,14 +99,13 @@ impl Session {
     }
 
     /// A command hears an interrupt first, so that its own exit status can come back. A second
-    /// one is meant for us, as is every one before the session has begun.
+    /// one is meant for us.
     fn passes_interrupts(&self) -> bool {
         match self.kind {
-            None => false,
             // While the connection is lost nobody hears it but us.
-            Some(_) if self.options.style == Style::Plugin => !self.loss.lasts(),
-            Some(SessionType::NonInteractiveCommands) => self.interrupted.is_none(),
-            Some(_) => false,
+            _ if self.front.options.style == Style::Plugin => !self.loss.lasts(),
+            SessionType::NonInteractiveCommands => self.interrupted.is_none(),
+            _ => false,
         }
     }
 
@@ -119,18 +119,10 @@ impl Session {
 
     /// The escape character as it is written: `~`, or `^]` for a control character.
     pub(super) fn escape_name(&self) -> String {
-        match self.options.escape {
+        match self.front.options.escape {
             Some(byte) if byte < b' ' => format!("^{}", char::from(byte ^ 0x40)),
             Some(byte) => char::from(byte).to_string(),
             None => String::new(),
-        }
-    }
-
-    fn suspend(&mut self) {
-        match terminal::suspend() {
-            Ok(true) => {}
-            Ok(false) => terminal::notice("cannot suspend: there is no job control here"),
-            Err(error) => terminal::notice(&format!("cannot suspend: {error}")),
         }
     }
 

@@ -5,25 +5,45 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::super::ending::{Outcome, SessionFailure};
-use super::super::notices::plugin;
-use super::super::{Style, TERMINATE_TIMEOUT};
-use super::{Exit, Session, local, printable};
+use super::ending::{Outcome, SessionFailure, printable};
+use super::front::Front;
+use super::notices::plugin;
+use super::{Style, TERMINATE_TIMEOUT};
 use crate::aws::Aws;
-use crate::channel::End;
-use crate::terminal::{self, Signal, Signals};
+use crate::channel::{Channel, End};
+use crate::terminal::{self, RawMode, Signal, Signals};
 
 /// How long a stdout that takes nothing may keep someone who wants to leave.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-impl Session {
+/// Why a session is left.
+pub enum Exit {
+    /// The channel has ended.
+    Channel(End),
+    /// The user or the system wants us gone; the remote side does not know yet.
+    Leave(Result<Outcome, SessionFailure>),
+}
+
+/// A session that is to be left: a shell, or one that never came to be anything.
+pub struct Leaving {
+    pub aws: Aws,
+    pub session_id: String,
+    pub channel: Channel,
+    pub front: Front,
+    pub raw: Option<RawMode>,
+    pub exit_code: Option<i32>,
+    /// Whether something is missing from the output.
+    pub incomplete: bool,
+}
+
+impl Leaving {
     /// Leaves by `exit`.
-    pub(super) async fn leave(mut self, exit: Exit) -> Result<Outcome, SessionFailure> {
-        self.input = None;
+    pub async fn leave(mut self, exit: Exit) -> Result<Outcome, SessionFailure> {
+        self.front.announce();
         let ended = Ok(Outcome::Ended {
             exit_code: self.exit_code,
         });
-        let plugin = self.options.style == Style::Plugin;
+        let plugin = self.front.options.style == Style::Plugin;
         let by_itself = matches!(exit, Exit::Channel(_));
         let (result, text, terminate) = match exit {
             Exit::Channel(End::Closed(output)) => {
@@ -46,12 +66,7 @@ impl Session {
                 };
                 (result, plugin::timed_out(&self.session_id), false)
             }
-            Exit::Channel(End::Failed(error)) => (Err(error.into()), String::new(), true),
-            Exit::Channel(End::NotConnected(error)) => (Err(error.into()), String::new(), true),
-            Exit::Channel(End::LostForGood(error)) => (Err(error.into()), String::new(), true),
-            Exit::Channel(End::Useless(reason)) => {
-                (Err(SessionFailure::Useless(reason)), String::new(), true)
-            }
+            Exit::Channel(end) => (Err(SessionFailure::of(end)), String::new(), true),
             Exit::Leave(result) => {
                 let text = plugin::ended(&self.session_id, "");
                 (result, text, true)
@@ -60,8 +75,8 @@ impl Session {
         let flushed = match &result {
             Ok(Outcome::Signal(_)) => None,
             // What is left of the output goes out first, however long the reader takes.
-            Ok(Outcome::Ended { .. }) | Err(_) if by_itself => self.flush().await,
-            Ok(Outcome::Ended { .. }) | Err(_) => timeout(LEAVE_TIMEOUT, self.flush())
+            Ok(Outcome::Ended { .. }) | Err(_) if by_itself => self.front.flush().await,
+            Ok(Outcome::Ended { .. }) | Err(_) => timeout(LEAVE_TIMEOUT, self.front.flush())
                 .await
                 .unwrap_or_default(),
         };
@@ -69,8 +84,7 @@ impl Session {
             aws,
             session_id,
             channel,
-            mut signals,
-            mut stdout,
+            mut front,
             raw,
             exit_code,
             ..
@@ -90,8 +104,8 @@ impl Session {
         }
         let last = async {
             if plugin && !text.is_empty() {
-                stdout.push(text.into());
-                let _ = timeout(TERMINATE_TIMEOUT, stdout.flush()).await;
+                front.stdout.push(text.into());
+                let _ = timeout(TERMINATE_TIMEOUT, front.stdout.flush()).await;
             }
             if terminate {
                 terminate_session(&aws, &session_id).await;
@@ -100,31 +114,14 @@ impl Session {
         };
         tokio::select! {
             () = last => {}
-            () = enough(&mut signals) => debug!("told to leave at once"),
+            () = enough(&mut front.signals) => debug!("told to leave at once"),
         }
         flushed.unwrap_or(result)
-    }
-
-    /// Writes out what is queued; the outcome if that is cut short.
-    async fn flush(&mut self) -> Option<Result<Outcome, SessionFailure>> {
-        loop {
-            tokio::select! {
-                written = async {
-                    self.stdout.flush().await?;
-                    self.stderr.flush().await
-                } => return written.err().map(output_lost),
-                signal = self.signals.next() => {
-                    if let Some(number) = signal.number() {
-                        return Some(Ok(Outcome::Signal(number.into())));
-                    }
-                }
-            }
-        }
     }
 }
 
 /// Waits until somebody insists. A hang-up does not count: it often comes in a pair.
-async fn enough(signals: &mut Signals) {
+pub async fn enough(signals: &mut Signals) {
     while !matches!(
         signals.next().await,
         Signal::Interrupt | Signal::Quit | Signal::Terminate
@@ -133,7 +130,7 @@ async fn enough(signals: &mut Signals) {
 
 /// Ends the remote side of a session that is left here; without it, it would live until its idle
 /// timeout.
-async fn terminate_session(aws: &Aws, session_id: &str) {
+pub async fn terminate_session(aws: &Aws, session_id: &str) {
     match timeout(TERMINATE_TIMEOUT, aws.terminate_session(session_id)).await {
         Ok(Ok(())) => debug!("session terminated"),
         Ok(Err(error)) => debug!(%error, "the session could not be terminated"),
@@ -142,10 +139,12 @@ async fn terminate_session(aws: &Aws, session_id: &str) {
 }
 
 /// A reader that went away is a quiet end, as after SIGPIPE.
-pub(super) fn output_lost(error: std::io::Error) -> Result<Outcome, SessionFailure> {
+pub fn output_lost(error: std::io::Error) -> Result<Outcome, SessionFailure> {
     const SIGPIPE: i32 = 13;
     if error.kind() == std::io::ErrorKind::BrokenPipe {
         return Ok(Outcome::Signal(SIGPIPE));
     }
-    Err(local("cannot write the session's output")(error))
+    Err(SessionFailure::local("cannot write the session's output")(
+        error,
+    ))
 }

@@ -1,0 +1,32 @@
+//! Port sessions: TCP connections through the agent.
+
+pub mod bind;
+pub mod listener;
+pub mod over;
+mod owner;
+pub mod properties;
+#[cfg(unix)]
+mod unix_socket;
+
+use super::ending::{Outcome, SessionFailure};
+use super::front::Front;
+use super::leave::{Exit, Leaving};
+use super::opening::Opened;
+
+pub use over::{Over, Stop, Stopper};
+pub use properties::{Mode, Properties};
+
+/// Runs a port session that the user started by itself, to its end.
+pub(super) async fn run(front: Front, opened: Opened) -> Result<Outcome, SessionFailure> {
+    let leaving = Leaving {
+        aws: opened.aws,
+        session_id: opened.session_id,
+        channel: opened.channel,
+        front,
+        raw: None,
+        exit_code: None,
+        incomplete: false,
+    };
+    let failure = SessionFailure::Unsupported("Port");
+    leaving.leave(Exit::Leave(Err(failure))).await
+}

@@ -1,0 +1,166 @@
+//! How a port session is told to end, and how it ended.
+
+use tokio::sync::watch;
+
+use crate::aws;
+use crate::channel::{ConnectError, End, ReconnectError};
+use crate::protocol::error::SessionError;
+use crate::session::ending::{SessionFailure, printable};
+
+/// How a port session ended.
+#[derive(Debug)]
+pub enum Over {
+    /// The service or the agent ended it; the reason may be empty.
+    Closed(String),
+    /// The service says that it is over: idle for too long, at its maximum duration, or terminated
+    /// while the connection was lost.
+    TimedOut,
+    /// It could not go on.
+    Failed(SessionFailure),
+    /// We were told to leave.
+    Stopped,
+}
+
+impl Over {
+    /// What the end of a channel is for its session.
+    pub fn of(end: End) -> Self {
+        match end {
+            End::Closed(reason) => Self::Closed(printable(&reason)),
+            End::TimedOut => Self::TimedOut,
+            end => Self::Failed(SessionFailure::of(end)),
+        }
+    }
+
+    /// Whether another session to the same destination may fare better.
+    pub fn can_restart(&self) -> bool {
+        match self {
+            // A loopback or metadata address: agents refuse it whenever they are asked.
+            Self::Closed(reason) => !reason.contains("is forbidden"),
+            Self::TimedOut => true,
+            Self::Failed(failure) => match failure {
+                SessionFailure::Protocol(SessionError::Refused(_)) => false,
+                SessionFailure::NotConnected(ConnectError::Aws(error))
+                | SessionFailure::LostForGood(ReconnectError::Resume(error)) => !matches!(
+                    error.kind(),
+                    aws::Kind::Configuration | aws::Kind::Credentials
+                ),
+                SessionFailure::Local { .. } => false,
+                _ => true,
+            },
+            Self::Stopped => false,
+        }
+    }
+
+    /// The same as a failure; `None` for an end without a reason, or at our wish.
+    pub fn into_failure(self) -> Option<SessionFailure> {
+        match self {
+            Self::Closed(reason) if reason.is_empty() => None,
+            Self::Closed(reason) => Some(SessionFailure::Closed(reason)),
+            Self::TimedOut => Some(SessionFailure::TimedOut),
+            Self::Failed(failure) => Some(failure),
+            Self::Stopped => None,
+        }
+    }
+}
+
+/// How much somebody wants a session to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Wish {
+    Run,
+    Leave,
+    LeaveAtOnce,
+}
+
+/// Tells sessions to end. Dropping it tells them too.
+#[derive(Debug)]
+pub struct Stopper(watch::Sender<Wish>);
+
+/// Hears that its session is to end. Clones hear the same.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Receiver<Wish>);
+
+impl Stopper {
+    /// One that nobody listens to yet.
+    pub fn new() -> Self {
+        Self(watch::Sender::new(Wish::Run))
+    }
+
+    /// For a session.
+    pub fn listen(&self) -> Stop {
+        Stop(self.0.subscribe())
+    }
+
+    /// Sessions end in good order, within some seconds.
+    pub fn leave(&self) {
+        self.raise(Wish::Leave);
+    }
+
+    /// Sessions that are still there are left as they are.
+    pub fn leave_at_once(&self) {
+        self.raise(Wish::LeaveAtOnce);
+    }
+
+    fn raise(&self, wish: Wish) {
+        self.0.send_if_modified(|present| {
+            let grows = wish > *present;
+            *present = wish.max(*present);
+            grows
+        });
+    }
+}
+
+impl Default for Stopper {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Stop {
+    /// Whether the session is to end.
+    pub fn is_wanted(&self) -> bool {
+        *self.0.borrow() > Wish::Run || self.0.has_changed().is_err()
+    }
+
+    /// Waits until the session is to end. Safe to cancel.
+    pub async fn wanted(&mut self) {
+        // An error means that nobody is left to tell, which is a wish to end as well.
+        let _ = self.0.wait_for(|wish| *wish > Wish::Run).await;
+    }
+
+    /// Waits until somebody insists, even on an end in bad order. Safe to cancel.
+    pub async fn insisted(&mut self) {
+        let _ = self.0.wait_for(|wish| *wish == Wish::LeaveAtOnce).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    #[test]
+    fn wishes_only_grow() {
+        let stopper = Stopper::new();
+        let mut stop = stopper.listen();
+        assert!(!stop.is_wanted());
+        assert!(stop.wanted().now_or_never().is_none());
+        stopper.leave();
+        assert!(stop.is_wanted());
+        assert!(stop.wanted().now_or_never().is_some());
+        assert!(stop.insisted().now_or_never().is_none());
+        stopper.leave_at_once();
+        stopper.leave();
+        assert!(stop.insisted().now_or_never().is_some());
+        assert!(stopper.listen().insisted().now_or_never().is_some());
+    }
+
+    #[test]
+    fn who_can_no_longer_be_told_ends() {
+        let stopper = Stopper::new();
+        let mut stop = stopper.listen();
+        drop(stopper);
+        assert!(stop.is_wanted());
+        assert!(stop.wanted().now_or_never().is_some());
+        assert!(stop.insisted().now_or_never().is_some());
+    }
+}
