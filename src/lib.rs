@@ -3,9 +3,11 @@
 //! The modules, from the command line down, and who may use whom:
 //!
 //! - `cli`: the subcommands and how their outcome is reported. Uses all others.
-//! - `session`: what a channel is used for. Uses `channel`, `aws`, `terminal`, `protocol`.
+//! - `session`: what a channel is used for. Uses `channel`, `mux`, `aws`, `terminal`,
+//!   `protocol`.
 //! - `channel`: one data channel on tokio. Uses `aws`, `protocol`.
-//! - `loopback`: a gateway and an agent on 127.0.0.1, to try and to test with. Uses
+//! - `mux`: many connections over one byte stream, on tokio. Uses `protocol`.
+//! - `loopback`: a gateway and an agent on 127.0.0.1, to try and to test with. Uses `mux`,
 //!   `protocol`.
 //! - `aws`: calls of the control plane, credentials, TLS and proxies.
 //! - `terminal`: raw mode, size, input, output, signals.
@@ -25,6 +27,7 @@ pub mod aws;
 pub mod channel;
 pub mod cli;
 pub mod loopback;
+pub mod mux;
 pub mod protocol;
 pub mod session;
 pub mod terminal;

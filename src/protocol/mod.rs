@@ -24,6 +24,7 @@ pub mod payload;
 mod receiver;
 pub mod rtt;
 mod sender;
+pub mod smux;
 pub mod version;
 
 pub use data_channel::{Config, DataChannel, Event, Stats, Transmit};

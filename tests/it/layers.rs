@@ -12,12 +12,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "session", "channel", "aws", "terminal", "loopback", "protocol",
+            "session", "channel", "mux", "aws", "terminal", "loopback", "protocol",
         ],
     ),
-    ("session", &["channel", "aws", "terminal", "protocol"]),
+    (
+        "session",
+        &["channel", "mux", "aws", "terminal", "protocol"],
+    ),
     ("channel", &["aws", "protocol"]),
-    ("loopback", &["protocol"]),
+    ("loopback", &["mux", "protocol"]),
+    ("mux", &["protocol"]),
     ("aws", &[]),
     ("terminal", &[]),
     ("protocol", &[]),
@@ -28,6 +32,7 @@ const FOREIGN: &[(&str, Forbidden)] = &[
     ("anyhow", Forbidden::Outside(&["cli"])),
     ("clap", Forbidden::Outside(&["cli"])),
     ("crossterm", Forbidden::Outside(&["terminal", "cli"])),
+    ("aws_sdk_ec2instanceconnect::", Forbidden::Outside(&["aws"])),
     ("aws_sdk_kms::", Forbidden::Outside(&["aws"])),
     ("aws_sdk_ssm::", Forbidden::Outside(&["aws"])),
     ("aws_sdk_sts::", Forbidden::Outside(&["aws"])),

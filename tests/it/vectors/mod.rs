@@ -11,6 +11,7 @@ mod negatives;
 mod numbers;
 mod payloads;
 mod sequencing;
+mod smux;
 
 use std::path::Path;
 
