@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -74,8 +73,6 @@ pub struct Accepted {
     pub peer: String,
     /// When it came.
     pub since: Instant,
-    /// Kept until the connection is over: whoever gave it can tell how many are left.
-    pub in_use: Option<Arc<()>>,
 }
 
 impl Accepted {
@@ -85,7 +82,6 @@ impl Accepted {
             socket,
             peer,
             since: Instant::now(),
-            in_use: None,
         }
     }
 }
