@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
@@ -23,8 +24,8 @@ const NOT_FOUND: u8 = 127;
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     after_help = "The node is i-10000000000000001 ($SSMX_LOOPBACK_TARGET for COMMAND), \
-    i-1000000000000000f is one that is offline. Documents: AWS-StartInteractiveCommand and \
-    AWS-StartNonInteractiveCommand (command, separateOutputStream). Try: \
+    i-1000000000000000f is one that is offline. Shells, commands, ports, SSH (to an sshd of this \
+    machine) and pushed keys are served as by AWS. Try: \
     ssmx loopback -- sh -c 'ssmx start-session --target $SSMX_LOOPBACK_TARGET'"
 )]
 pub struct Args {
@@ -40,12 +41,30 @@ pub struct Args {
     /// The shell of the node [default: sh]
     #[arg(long, value_name = "PATH")]
     shell: Option<PathBuf>,
+    /// A name that the node resolves so, for forwards to remote hosts; may be repeated
+    #[arg(long, value_name = "NAME=ADDRESS", value_parser = host)]
+    host: Vec<(String, IpAddr)>,
+    /// Where keys pushed by EC2 Instance Connect stand for a minute, for an sshd
+    #[arg(long, value_name = "FILE")]
+    authorized_keys: Option<PathBuf>,
     /// Print the environment that leads here, and stay until interrupted
     #[arg(long, conflicts_with = "command")]
     serve: bool,
     /// Run this with that environment instead of opening a shell
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+/// Reads `db.internal=127.0.0.1`.
+fn host(text: &str) -> Result<(String, IpAddr), String> {
+    let (name, address) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or("give a name and an address, as in db.internal=127.0.0.1")?;
+    let address = address
+        .parse()
+        .map_err(|_| format!("{address} is not an IP address"))?;
+    Ok((name.to_owned(), address))
 }
 
 /// Runs the subcommand; the exit status: that of the session or the command.
@@ -55,6 +74,8 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
         kms: args.kms,
         agent_version: args.agent_version,
         shell: args.shell,
+        hosts: args.host,
+        authorized_keys: args.authorized_keys,
         ..Options::default()
     })
     .map_err(|error| Failure::other(format!("loopback cannot start: {error}")))?;

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use super::Options;
 use super::document::Program;
 use super::gateway::Socket;
 use super::host::Remains;
 use super::sigv4::Signer;
 use super::stats::Stats;
+use super::{Node, Options};
 use crate::protocol::cipher::DataKey;
 
 /// How long a token may be used.
@@ -74,6 +74,8 @@ pub(super) enum Control {
     Attach(Box<Socket>),
     /// The service ends the session.
     Terminate,
+    /// It does so of itself, and says why.
+    End(String),
     /// Cut the connection.
     Cut,
     /// Close it with a close frame.
@@ -82,6 +84,8 @@ pub(super) enum Control {
     Stall(bool),
     /// Send this to the client as it is.
     Inject(Injection),
+    /// Send this as output of connections.
+    InjectOutput(Bytes),
 }
 
 /// A frame that no agent sent.
@@ -132,6 +136,7 @@ pub(super) struct State {
     pub(super) script: VecDeque<Scripted>,
     /// Container names per task ARN.
     pub(super) containers: HashMap<String, Vec<String>>,
+    pub(super) nodes: Vec<Node>,
     pub(super) expired: bool,
     pub(super) deny_resume: bool,
     /// The operation whose answers are held back.
@@ -142,6 +147,23 @@ pub(super) struct State {
     pub(super) close_on_open: Option<(u16, String)>,
     /// For hosts; gone once the whole peer is about to go.
     pub(super) remains: Option<Remains>,
+}
+
+impl State {
+    /// Whether sessions can be started on a node.
+    pub(super) fn is_online(&self, id: &str) -> bool {
+        self.nodes.iter().any(|node| node.online && node.id == id)
+    }
+
+    /// Sends a control to the live sessions that are meant.
+    fn tell(&self, meant: impl Fn(&Record) -> bool, mut control: impl FnMut() -> Control) {
+        for session in &self.sessions {
+            if !session.status.is_over() && meant(session) {
+                // A session that does not take so many is about to end.
+                let _ = session.control.try_send(control());
+            }
+        }
+    }
 }
 
 pub(super) struct Shared {
@@ -162,11 +184,12 @@ impl Shared {
             access_key_id: format!("AKIALOOP{:.12}", random_hex::<8>().to_uppercase()),
             secret_access_key: random_hex::<20>(),
             gateway: stream_host.unwrap_or_else(|| format!("127.0.0.1:{gateway_port}")),
-            options,
             state: Mutex::new(State {
                 remains: Some(remains),
+                nodes: options.nodes.clone(),
                 ..State::default()
             }),
+            options,
             changed: Condvar::new(),
             released: Notify::new(),
         }
@@ -297,13 +320,20 @@ impl Shared {
     }
 
     /// Sends a control to every live session.
-    pub(super) fn broadcast(&self, mut control: impl FnMut() -> Control) {
-        for session in &self.state().sessions {
-            if !session.status.is_over() {
-                // A session that does not take so many is about to end.
-                let _ = session.control.try_send(control());
+    pub(super) fn broadcast(&self, control: impl FnMut() -> Control) {
+        self.state().tell(|_| true, control);
+    }
+
+    /// Lets a node go away, with its sessions, or come back.
+    pub(super) fn set_online(&self, id: &str, online: bool) {
+        self.change(|state| {
+            for node in state.nodes.iter_mut().filter(|node| node.id == id) {
+                node.online = online;
             }
-        }
+            if !online {
+                state.tell(|session| session.target == id, || Control::Terminate);
+            }
+        });
     }
 
     /// Makes a data key and keeps it for [`decrypt`](Self::decrypt). Plaintext, ciphertext.

@@ -52,12 +52,31 @@ pub struct Stats {
     pub delayed: u64,
     /// Messages overtaken on purpose.
     pub reordered: u64,
+    /// Connections that agents made to ports.
+    pub dialled: u64,
+    /// Connects that failed.
+    pub dial_failures: u64,
+    /// Multiplexed connections that are open now.
+    pub streams: u64,
+    /// Keys pushed by EC2 Instance Connect, the last hundred.
+    pub pushed_keys: Vec<PushedKey>,
     /// ClientVersion of the last connection.
     pub client_version: Option<String>,
     /// ClientVersion of the last handshake.
     pub handshake_version: Option<String>,
     /// Session id of the last session.
     pub session_id: Option<String>,
+}
+
+/// A key that may log in for a minute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushedKey {
+    /// The instance.
+    pub instance: String,
+    /// The user of its operating system.
+    pub user: String,
+    /// As in `authorized_keys`.
+    pub key: String,
 }
 
 impl Stats {

@@ -64,6 +64,8 @@ pub struct Agent {
     outgoing: Outgoing,
     paused: bool,
     ready: bool,
+    /// The client has ended a port session.
+    terminated: bool,
     reader: Reader,
     inbox: VecDeque<Bytes>,
     handshake: Handshake,
@@ -85,6 +87,7 @@ impl Agent {
             outgoing: Outgoing::new(config.outgoing_capacity),
             paused: false,
             ready: false,
+            terminated: false,
             reader: Reader::Running,
             inbox: VecDeque::new(),
             handshake: Handshake::Skipped,

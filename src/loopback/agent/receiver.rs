@@ -7,6 +7,8 @@ use bytes::Bytes;
 use super::received::{self, Kind, Malformed, Received};
 use super::{Agent, Event, HELD_BYTES, Reader, Refusal, SessionType, Signal};
 use crate::protocol::message::PayloadType;
+use crate::protocol::payload::Flag;
+use crate::protocol::version::AgentFeatures;
 
 impl Agent {
     pub(super) fn process(&mut self, now: Instant, frame: Bytes) -> Result<(), Refusal> {
@@ -108,6 +110,14 @@ impl Agent {
         };
         match (self.config.session_type, payload_type) {
             (SessionType::Port, _) => {
+                if payload_type == PayloadType::FLAG
+                    && Flag::from_bytes(&payload) == Some(Flag::TerminateSession)
+                    && AgentFeatures::of(&self.config.version).terminate_session_flag
+                    && std::mem::replace(&mut self.terminated, true)
+                {
+                    // The first one is taken by the program; nobody takes the second.
+                    return Err(self.kill_reader());
+                }
                 self.events
                     .push_back(Event::Delivered(payload_type, payload));
             }

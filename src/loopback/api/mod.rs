@@ -1,6 +1,7 @@
 //! The service APIs, as far as ssmx, the AWS CLI and AWS's plugin call them: JSON 1.1 over HTTP.
 
 mod ecs;
+mod instance_connect;
 mod kms;
 mod ssm;
 
@@ -137,6 +138,7 @@ fn handle(
         "AmazonSSM" => "ssm",
         "TrentService" => "kms",
         "AmazonEC2ContainerServiceV20141113" => "ecs",
+        "AWSEC2InstanceConnectService" => "ec2-instance-connect",
         _ => "",
     };
     if head.method != Method::POST || signing_name.is_empty() {
@@ -180,6 +182,9 @@ fn handle(
         ("ssm", "DescribeSessions") => ssm::describe_sessions(shared, &input),
         ("ssm", "GetConnectionStatus") => ssm::connection_status(shared, &input),
         ("kms", "GenerateDataKey") => kms::generate_data_key(shared, &input),
+        ("ec2-instance-connect", "SendSSHPublicKey") => {
+            instance_connect::send_ssh_public_key(shared, &input)
+        }
         ("ecs", "ExecuteCommand") => ecs::execute_command(shared, &input),
         ("ecs", "DescribeTasks") => ecs::describe_tasks(shared, &input),
         _ => refuse(

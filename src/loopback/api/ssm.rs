@@ -15,9 +15,7 @@ const PAGE: usize = 200;
 
 pub(super) fn start_session(shared: &Arc<Shared>, input: &Map<String, Value>) -> Answer {
     let target = required(input, "Target")?;
-    let nodes = &shared.options.nodes;
-    let container = target.starts_with("ecs:");
-    if !container && !nodes.iter().any(|node| node.online && node.id == target) {
+    if !target.starts_with("ecs:") && !shared.state().is_online(target) {
         return refuse("TargetNotConnected", format!("{target} is not connected."));
     }
     let empty = Map::new();
@@ -26,7 +24,7 @@ pub(super) fn start_session(shared: &Arc<Shared>, input: &Map<String, Value>) ->
         _ => &empty,
     };
     let document = text(input, "DocumentName");
-    let program = match Program::of_document(document, parameters) {
+    let program = match Program::of_document(document, parameters, &shared.options.documents) {
         Ok(program) => program,
         Err((code, message)) => return refuse(code, message),
     };
@@ -103,9 +101,11 @@ pub(super) fn terminate_session(shared: &Shared, input: &Map<String, Value>) -> 
 
 pub(super) fn connection_status(shared: &Shared, input: &Map<String, Value>) -> Answer {
     let target = required(input, "Target")?;
-    let nodes = &shared.options.nodes;
-    let online = nodes.iter().any(|node| node.online && node.id == target);
-    let status = if online { "connected" } else { "notconnected" };
+    let status = if shared.state().is_online(target) {
+        "connected"
+    } else {
+        "notconnected"
+    };
     Ok(json!({ "Target": target, "Status": status }))
 }
 

@@ -1,65 +1,103 @@
-//! The programs of sessions: on a terminal, or with pipes.
-//!
-//! Reading, writing and waiting block, so each has a thread of its own, and a bounded channel to
-//! the session. The threads end with the program, which ends with its [`Host`] at the latest.
+//! What serves a session at the agent's end: a program, or connections to ports.
 
 mod kill;
+mod ports;
+mod process;
 mod thread;
 
-use std::collections::VecDeque;
-use std::io;
-use std::process::{Command, Stdio};
 use std::sync::mpsc as blocking;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
-use tokio::sync::{mpsc, oneshot};
+use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use self::kill::Killer;
-use self::thread::{read, wait, write};
+pub(super) use self::ports::{Ports, Settings};
+pub(super) use self::process::Process;
 use super::agent;
-use super::output::CHUNK;
 use crate::protocol::message::PayloadType;
-use crate::protocol::payload::Size;
+use crate::protocol::payload::{Flag, Size};
 
-/// Read buffer of unpaced output, in bytes: a pipe's size.
-const READ_BUFFER: usize = 64 << 10;
-/// Pause between reads of paced output.
-const PACE: Duration = Duration::from_millis(1);
-/// Reads that wait for the session.
-const OUTPUT_QUEUE: usize = 4;
-/// Inputs that wait for the terminal.
-const INPUT_QUEUE: usize = 64;
-/// How long output is awaited once the program has ended: others may hold the other end open.
-const LINGER: Duration = Duration::from_secs(2);
-/// The most output that is kept for the end of a command, in bytes; more is lost.
-const COLLECT: usize = 256 << 20;
-
-/// What a program did.
+/// What a host did.
 pub(super) enum HostEvent {
+    /// Ports: input can be taken from now on.
+    Ready,
+    /// Ports: they cannot be served, for this reason.
+    Failed(String),
     /// Output, not yet cut.
     Output(PayloadType, Bytes),
+    /// There may be room for input again.
+    Room,
     /// The program is over; its output may not be.
     Exited,
     /// Its output is over too. The exit status; -1 for killed.
     Ended(i32),
 }
 
-/// A running program.
-pub(super) struct Host {
-    output: Option<mpsc::Receiver<Bytes>>,
-    errors: Option<mpsc::Receiver<Bytes>>,
-    exit: oneshot::Receiver<i32>,
-    ended: Option<blocking::Receiver<()>>,
-    exited: Option<(i32, Instant)>,
-    collected: Option<Collected>,
-    paced: bool,
-    input: Option<mpsc::Sender<Bytes>>,
-    terminal: Option<Box<dyn MasterPty + Send>>,
-    killer: Killer,
-    remains: Remains,
+/// The one of a session.
+pub(super) enum Host {
+    Process(Process),
+    Ports(Ports),
+}
+
+impl Host {
+    /// The next thing that happens; no output unless it is `wanted`. May be dropped at any time
+    /// without losing anything.
+    pub(super) async fn next(&mut self, wanted: bool) -> HostEvent {
+        match self {
+            Self::Process(process) => process.next(wanted).await,
+            Self::Ports(ports) => ports.next(wanted).await,
+        }
+    }
+
+    /// Takes input in any case; to be bounded it must only get some while it
+    /// [`takes_input`](Self::takes_input).
+    pub(super) fn input(&mut self, input: Bytes) {
+        match self {
+            Self::Process(process) => process.input(input),
+            Self::Ports(ports) => ports.input(input),
+        }
+    }
+
+    pub(super) fn takes_input(&mut self) -> bool {
+        match self {
+            Self::Process(process) => process.takes_input(),
+            Self::Ports(ports) => ports.takes_input(),
+        }
+    }
+
+    /// Takes a flag, which comes behind the input before it.
+    pub(super) fn flag(&mut self, flag: Flag) {
+        if let Self::Ports(ports) = self {
+            ports.flag(flag);
+        }
+    }
+
+    /// Sends output that nobody made.
+    pub(super) fn inject(&mut self, output: Bytes) {
+        if let Self::Ports(ports) = self {
+            ports.inject(output);
+        }
+    }
+
+    pub(super) fn resize(&self, size: Size) {
+        if let Self::Process(process) = self {
+            process.resize(size);
+        }
+    }
+
+    /// Signals the program, not its children.
+    pub(super) fn signal(&self, signal: agent::Signal) {
+        if let Self::Process(process) = self {
+            process.signal(signal);
+        }
+    }
+
+    /// Whether the program itself is over; its output may not be.
+    pub(super) fn has_exited(&self) -> bool {
+        match self {
+            Self::Process(process) => process.has_exited(),
+            Self::Ports(_) => false,
+        }
+    }
 }
 
 /// Held by whatever may outlive a [`Host`] for a moment; who waits for the end of all children
@@ -72,251 +110,6 @@ impl Remains {
     pub(super) fn new() -> (Self, blocking::Receiver<()>) {
         let (sender, receiver) = blocking::channel();
         (Self(sender), receiver)
-    }
-}
-
-/// Output that is sent only at the end.
-#[derive(Default)]
-struct Collected {
-    chunks: VecDeque<BytesMut>,
-    bytes: usize,
-    next: Option<Instant>,
-}
-
-impl Host {
-    /// Starts `argv` on a terminal of 80 by 24.
-    pub(super) fn terminal(argv: &[String], paced: bool, remains: Remains) -> io::Result<Self> {
-        let pair = native_pty_system()
-            .openpty(PtySize {
-                rows: 24,
-                cols: 80,
-                pixel_width: 0,
-                pixel_height: 0,
-            })
-            .map_err(io::Error::other)?;
-        let mut command = CommandBuilder::from_argv(argv.iter().map(Into::into).collect());
-        command.env("TERM", "xterm-256color");
-        if std::env::var_os("LANG").is_none() {
-            command.env("LANG", "C.UTF-8");
-        }
-        if let Ok(directory) = std::env::current_dir() {
-            command.cwd(directory);
-        }
-        let mut child = pair
-            .slave
-            .spawn_command(command)
-            .map_err(io::Error::other)?;
-        drop(pair.slave);
-        let killer = Killer::of_terminal(child.as_ref());
-        let reader = pair.master.try_clone_reader().map_err(io::Error::other)?;
-        let writer = pair.master.take_writer().map_err(io::Error::other)?;
-        let (exit, ended) = wait(move || match child.wait() {
-            Ok(status) if status.signal().is_none() => status.exit_code().cast_signed(),
-            _ => -1,
-        })?;
-        Ok(Self {
-            output: Some(read(reader, paced)?),
-            errors: None,
-            exit,
-            ended: Some(ended),
-            exited: None,
-            collected: None,
-            paced,
-            input: Some(write(writer)?),
-            terminal: Some(pair.master),
-            killer,
-            remains,
-        })
-    }
-
-    /// Starts `argv` with nothing to read, outputs `apart` or together at the end.
-    pub(super) fn command(
-        argv: &[String],
-        apart: bool,
-        paced: bool,
-        remains: Remains,
-    ) -> io::Result<Self> {
-        let (program, arguments) = argv
-            .split_first()
-            .ok_or_else(|| io::Error::other("there is no command"))?;
-        let (stdout, write_stdout) = io::pipe()?;
-        let (errors, write_stderr) = if apart {
-            let (stderr, write_stderr) = io::pipe()?;
-            (Some(stderr), write_stderr)
-        } else {
-            (None, write_stdout.try_clone()?)
-        };
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(write_stdout)
-            .stderr(write_stderr);
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut child = command.spawn()?;
-        // The command holds our copies of the pipes' other ends.
-        drop(command);
-        let killer = Killer::of_command(child.id());
-        let (exit, ended) = wait(move || match child.wait() {
-            Ok(status) => status.code().unwrap_or(-1),
-            Err(_) => -1,
-        })?;
-        Ok(Self {
-            output: Some(read(stdout, false)?),
-            errors: errors.map(|errors| read(errors, false)).transpose()?,
-            exit,
-            ended: Some(ended),
-            exited: None,
-            collected: (!apart).then(Collected::default),
-            paced,
-            input: None,
-            terminal: None,
-            killer,
-            remains,
-        })
-    }
-
-    /// The next thing that happens; no output unless it is `wanted`. May be dropped at any time
-    /// without losing anything.
-    pub(super) async fn next(&mut self, wanted: bool) -> HostEvent {
-        loop {
-            let over = self.output.is_none() && self.errors.is_none();
-            if over && self.exited.is_none() {
-                let code = (&mut self.exit).await.unwrap_or(-1);
-                self.exited = Some((code, Instant::now()));
-            }
-            if let (true, true, Some((code, _))) = (over, wanted, self.exited) {
-                return match self.next_collected().await {
-                    Some(chunk) => HostEvent::Output(PayloadType::OUTPUT, chunk),
-                    None => HostEvent::Ended(code),
-                };
-            }
-            let reads = wanted || self.collected.is_some();
-            let linger = self
-                .exited
-                .map(|(_, at)| at + LINGER)
-                .filter(|_| reads && !over);
-            tokio::select! {
-                chunk = receive(&mut self.output), if reads => match chunk {
-                    None => self.output = None,
-                    Some(chunk) => match &mut self.collected {
-                        None => return HostEvent::Output(PayloadType::OUTPUT, chunk),
-                        Some(collected) => collected.push(chunk),
-                    },
-                },
-                chunk = receive(&mut self.errors), if reads => match chunk {
-                    None => self.errors = None,
-                    Some(chunk) => return HostEvent::Output(PayloadType::STDERR, chunk),
-                },
-                code = &mut self.exit, if self.exited.is_none() => {
-                    self.exited = Some((code.unwrap_or(-1), Instant::now()));
-                    return HostEvent::Exited;
-                }
-                () = until(linger) => {
-                    self.output = None;
-                    self.errors = None;
-                }
-            }
-        }
-    }
-
-    async fn next_collected(&mut self) -> Option<Bytes> {
-        let collected = self.collected.as_mut()?;
-        let chunk = collected.chunks.front_mut()?;
-        if !self.paced {
-            return collected.chunks.pop_front().map(BytesMut::freeze);
-        }
-        if let Some(next) = collected.next {
-            sleep_until(next).await;
-        }
-        collected.next = Some(Instant::now() + PACE);
-        let piece = chunk.split_to(CHUNK.min(chunk.len())).freeze();
-        if chunk.is_empty() {
-            collected.chunks.pop_front();
-        }
-        Some(piece)
-    }
-
-    /// Types into the terminal, unless there is no room now: then the input comes back.
-    pub(super) fn type_in(&self, input: Bytes) -> Result<(), Bytes> {
-        match &self.input {
-            None => Ok(()),
-            Some(queue) => match queue.try_send(input) {
-                Err(mpsc::error::TrySendError::Full(input)) => Err(input),
-                // Where nobody reads any more, input goes nowhere.
-                _ => Ok(()),
-            },
-        }
-    }
-
-    /// Where to wait for room.
-    pub(super) fn input(&self) -> Option<mpsc::Sender<Bytes>> {
-        self.input.clone()
-    }
-
-    pub(super) fn resize(&self, size: Size) {
-        let cells = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-        if let Some(terminal) = &self.terminal {
-            let outcome = terminal.resize(PtySize {
-                rows: cells(size.rows),
-                cols: cells(size.cols),
-                pixel_width: 0,
-                pixel_height: 0,
-            });
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "the loopback terminal cannot be resized");
-            }
-        }
-    }
-
-    /// Signals the program, not its children.
-    pub(super) fn signal(&self, signal: agent::Signal) {
-        if self.exited.is_none() {
-            self.killer.signal(signal);
-        }
-    }
-
-    /// Whether the program itself is over; its output may not be.
-    pub(super) fn has_exited(&self) -> bool {
-        self.exited.is_some()
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // The id of an ended program may be another's by now.
-        let over = self.exited.is_some() || self.exit.try_recv().is_ok();
-        if let Some(ended) = self.ended.take().filter(|_| !over) {
-            self.killer.kill(ended, self.remains.clone());
-        }
-    }
-}
-
-impl Collected {
-    /// Fills chunks up to their full size, whatever the reads were.
-    fn push(&mut self, mut output: Bytes) {
-        output.truncate(COLLECT - self.bytes);
-        self.bytes += output.len();
-        while !output.is_empty() {
-            let room = match self.chunks.back() {
-                Some(chunk) if chunk.len() < READ_BUFFER => READ_BUFFER - chunk.len(),
-                _ => {
-                    self.chunks.push_back(BytesMut::new());
-                    READ_BUFFER
-                }
-            };
-            if let Some(chunk) = self.chunks.back_mut() {
-                chunk.extend_from_slice(&output.split_to(room.min(output.len())));
-            }
-        }
-    }
-}
-
-async fn receive(queue: &mut Option<mpsc::Receiver<Bytes>>) -> Option<Bytes> {
-    match queue {
-        Some(queue) => queue.recv().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -3,11 +3,21 @@
 use std::io::{self, Read, Write};
 use std::sync::mpsc as blocking;
 use std::thread;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{CHUNK, INPUT_QUEUE, OUTPUT_QUEUE, PACE, READ_BUFFER};
+use super::super::output::CHUNK;
+
+/// Read buffer of unpaced output, in bytes: a pipe's size.
+pub(super) const READ_BUFFER: usize = 64 << 10;
+/// Pause between reads of paced output.
+pub(super) const PACE: Duration = Duration::from_millis(1);
+/// Reads that wait for the session.
+const OUTPUT_QUEUE: usize = 4;
+/// Inputs that wait for the terminal.
+const INPUT_QUEUE: usize = 64;
 
 /// Reads until the end or an error: a terminal ends with one.
 pub(super) fn read(

@@ -7,6 +7,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::super::agent::{Agent, Config, Encryption};
 use super::super::client::{Client, Traffic, traffic};
+use super::super::document::Program;
 use super::super::fault::Fuse;
 use super::super::gateway;
 use super::super::state::{Control, Injection, Status, random, wall_clock, wall_millis};
@@ -50,6 +51,12 @@ impl Session {
                     return Some(Farewell::normal());
                 }
             },
+            Control::End(output) => return Some(Farewell::of_service(output)),
+            Control::InjectOutput(output) => {
+                if let Some(host) = &mut self.host {
+                    host.inject(output);
+                }
+            }
             Control::Cut => {
                 if let Some(client) = &self.client {
                     client.reset_on_drop();
@@ -106,6 +113,9 @@ impl Session {
         let mut config = Config::new(&self.id, &self.target, session_type);
         config.version.clone_from(&options.agent_version);
         config.separate_output = self.separate;
+        if let Program::Ports(properties) = &self.program {
+            config.properties = properties.clone().into();
+        }
         config.encryption = options.kms.then(|| Encryption {
             key_id: KEY.to_owned(),
             challenge: options.challenge,

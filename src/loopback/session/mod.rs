@@ -1,7 +1,7 @@
-//! One session: joins a client's connection, the agent's protocol and the program behind it.
+//! One session: joins a client's connection, the agent's protocol and the host behind it.
 //!
-//! Everything happens in one task. Nothing is read from the program while messages wait to be
-//! written to the client, and nothing from the client while input waits to be typed, so all
+//! Everything happens in one task. Nothing is read from the host while messages wait to be
+//! written to the client, and nothing from the client while the host takes no input, so all
 //! queues are bounded by what one read brings.
 
 mod connection;
@@ -24,9 +24,14 @@ use super::host::{Host, HostEvent};
 use super::output::Cutter;
 use super::state::{Control, Shared, Status, TOKEN_LIFE, random, wall_millis};
 use crate::protocol::message::{AgentMessage, MessageType, PayloadType};
+use crate::protocol::payload::Flag;
 
 /// Frames that may wait for a client that does not read.
 const BACKLOG: usize = 65_536;
+
+/// Messages of connections that may wait for acknowledgements. The agent keeps more, but no more
+/// than that: a message which it does not keep is lost with the connection.
+const WINDOW: usize = 16_384;
 
 /// Starts the session's task.
 pub(super) fn spawn(
@@ -37,13 +42,7 @@ pub(super) fn spawn(
     controls: mpsc::Receiver<Control>,
 ) {
     let faults = &shared.options.faults;
-    let separate = matches!(
-        &program,
-        Program::NonInteractive {
-            separate: Some(_),
-            ..
-        }
-    );
+    let separate = program.separates();
     let session = Session {
         to_client: Line::new(&faults.to_client, faults.seed),
         to_agent: Line::new(&faults.to_agent, faults.seed.wrapping_add(1)),
@@ -60,7 +59,6 @@ pub(super) fn spawn(
         errors: Stream::default(),
         client: None,
         inbox: VecDeque::new(),
-        typed: VecDeque::new(),
         read_from: None,
         ending: None,
         counters: Counters::default(),
@@ -76,9 +74,13 @@ struct Farewell {
 
 impl Farewell {
     fn normal() -> Self {
+        Self::of_service(String::new())
+    }
+
+    fn of_service(output: String) -> Self {
         Self {
             status: Status::Terminated,
-            output: String::new(),
+            output,
         }
     }
 
@@ -121,8 +123,6 @@ struct Session {
     cuts: VecDeque<Cut>,
     /// Frames from the client that the agent has not seen.
     inbox: VecDeque<Bytes>,
-    /// Input that the terminal had no room for.
-    typed: VecDeque<Bytes>,
     read_from: Option<Instant>,
     ending: Option<Ending>,
     /// When a session without client is given up.
@@ -150,10 +150,6 @@ impl Session {
             let deadline = self.deadline(now);
             let wanted = self.wants_output(now);
             let reads = self.reads_client();
-            let room = match &self.host {
-                Some(host) if !self.typed.is_empty() => host.input(),
-                _ => None,
-            };
             tokio::select! {
                 control = controls.recv() => {
                     let Some(control) = control else { return Farewell::normal() };
@@ -165,7 +161,6 @@ impl Session {
                     self.handle_traffic(traffic);
                 }
                 event = next(&mut self.host, wanted) => self.handle_host(event),
-                () = room_in(room) => {}
                 () = until(deadline) => {}
             }
         }
@@ -180,7 +175,6 @@ impl Session {
             self.agent.as_mut()?.handle_timeout(now);
         }
         loop {
-            self.type_in();
             let fed = self.feed_agent(now);
             while let Some(event) = self.agent.as_mut().and_then(Agent::poll_event) {
                 if let Some(farewell) = self.handle_agent(now, event) {
@@ -191,7 +185,6 @@ impl Session {
                 break;
             }
         }
-        self.type_in();
         self.transmit(now);
         self.tell();
         let ending = self.ending.take_if(|ending| {
@@ -243,28 +236,25 @@ impl Session {
             && !self.is_clogged()
             && self.read_from.is_none_or(|from| from <= now)
             && (!self.is_paused() || abandons)
+            && self.has_window()
     }
 
-    fn takes_input(&self) -> bool {
-        self.typed.is_empty() && self.agent.as_ref().is_some_and(|agent| !agent.is_waiting())
+    /// Whether what a connection sends would be kept until it is acknowledged.
+    fn has_window(&self) -> bool {
+        let unacknowledged = self.agent.as_ref().map_or(0, Agent::unacknowledged);
+        !matches!(self.program, Program::Ports(_)) || unacknowledged < WINDOW
     }
 
-    fn reads_client(&self) -> bool {
+    fn takes_input(&mut self) -> bool {
+        self.agent.as_ref().is_some_and(|agent| !agent.is_waiting())
+            // Where nobody is there to read it, input goes nowhere.
+            && self.host.as_mut().is_none_or(Host::takes_input)
+    }
+
+    fn reads_client(&mut self) -> bool {
         self.inbox.is_empty()
             && (self.takes_input() || !self.to_agent.is_perfect())
             && self.client.as_ref().is_some_and(|c| c.out.len() < BACKLOG)
-    }
-
-    fn type_in(&mut self) {
-        let Some(host) = &self.host else {
-            // Nobody is there to read it.
-            return self.typed.clear();
-        };
-        while let Some(input) = self.typed.pop_front() {
-            if let Err(input) = host.type_in(input) {
-                return self.typed.push_front(input);
-            }
-        }
     }
 
     /// Gives the agent one of the client's frames, if it takes one.
@@ -301,7 +291,16 @@ impl Session {
     fn handle_agent(&mut self, now: Instant, event: Event) -> Option<Farewell> {
         match event {
             Event::Started => self.start_program(now),
-            Event::Input(input) => self.typed.push_back(input),
+            Event::Input(input) | Event::Delivered(PayloadType::OUTPUT, input) => {
+                if let Some(host) = &mut self.host {
+                    host.input(input);
+                }
+            }
+            Event::Delivered(PayloadType::FLAG, payload) => {
+                if let (Some(host), Some(flag)) = (&mut self.host, Flag::from_bytes(&payload)) {
+                    host.flag(flag);
+                }
+            }
             Event::Size(size) => {
                 if let Some(host) = &self.host {
                     host.resize(size);
@@ -388,14 +387,6 @@ fn frame(message_type: MessageType, payload: Bytes) -> Option<Bytes> {
 async fn next(host: &mut Option<Host>, wanted: bool) -> HostEvent {
     match host {
         Some(host) => host.next(wanted).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn room_in(queue: Option<mpsc::Sender<Bytes>>) {
-    match queue {
-        // Closed is room too: input goes nowhere then.
-        Some(queue) => drop(queue.reserve().await),
         None => std::future::pending().await,
     }
 }

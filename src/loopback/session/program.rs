@@ -1,10 +1,11 @@
-//! The session's program: its start, its output, its end.
+//! What serves the session: its start, its output, its end.
 
 use std::time::{Duration, Instant};
 
+use super::super::agent::{Agent, ClientFeatures};
 use super::super::document::{Prefixes, Program};
-use super::super::host::{Host, HostEvent};
-use super::super::output::Cutter;
+use super::super::host::{Host, HostEvent, Ports, Process, Settings};
+use super::super::output::{CHUNK, Cutter};
 use super::{Ending, Session, now};
 use crate::protocol::message::PayloadType;
 
@@ -15,6 +16,16 @@ const FAILURE_DELAY: Duration = Duration::from_secs(2);
 
 impl Session {
     pub(super) fn start_program(&mut self, now: Instant) {
+        if let Program::Ports(properties) = &self.program {
+            let version = self.agent.as_ref().map_or("", Agent::client_version);
+            let ports = Ports::start(Settings {
+                shared: self.shared.clone(),
+                properties: properties.clone(),
+                client: ClientFeatures::of(version),
+            });
+            self.host = Some(Host::Ports(ports));
+            return;
+        }
         let options = &self.shared.options;
         let paced = options.paced;
         let Some(remains) = self.shared.state().remains.clone() else {
@@ -25,13 +36,13 @@ impl Session {
             |shell| shell.to_string_lossy().into_owned(),
         );
         let (outcome, terminal) = match &self.program {
-            Program::Shell => (Host::terminal(&[shell], paced, remains), true),
+            Program::Shell => (Process::terminal(&[shell], paced, remains), true),
             Program::Interactive(command) => {
                 let flag = if cfg!(windows) { "-Command" } else { "-c" };
                 let argv = [shell, flag.to_owned(), command.clone()];
-                (Host::terminal(&argv, paced, remains), true)
+                (Process::terminal(&argv, paced, remains), true)
             }
-            Program::Container(argv) => (Host::terminal(argv, paced, remains), true),
+            Program::Container(argv) => (Process::terminal(argv, paced, remains), true),
             Program::NonInteractive { command, separate } => {
                 if let Some(Prefixes { stdout, stderr }) = separate {
                     self.output.cutter = Cutter::new(stdout);
@@ -39,24 +50,17 @@ impl Session {
                 }
                 let host = shell_words::split(command)
                     .map_err(std::io::Error::other)
-                    .and_then(|argv| Host::command(&argv, separate.is_some(), paced, remains));
+                    .and_then(|argv| Process::command(&argv, separate.is_some(), paced, remains));
                 (host, false)
             }
+            Program::Ports(_) => return,
         };
         let delay = |delay| if paced { delay } else { Duration::ZERO };
         match outcome {
             Ok(host) => {
-                self.host = Some(host);
+                self.host = Some(Host::Process(host));
                 self.read_from = terminal.then(|| now + delay(START_DELAY));
-                if let Some(agent) = &mut self.agent {
-                    agent.set_ready(true);
-                    let version = agent.client_version();
-                    if !version.is_empty() {
-                        let version = Some(version.to_owned());
-                        self.shared
-                            .change(|state| state.stats.handshake_version = version);
-                    }
-                }
+                self.ready();
             }
             Err(error) if terminal => {
                 self.ending = Some(Ending {
@@ -68,14 +72,36 @@ impl Session {
             Err(error) => {
                 let text = format!("Encountered error while running the command: {error}\n");
                 self.send(now, PayloadType::STDERR, text.into());
-                self.end(now);
+                self.end(now, String::new());
             }
+        }
+    }
+
+    /// The agent takes input from now on.
+    fn ready(&mut self) {
+        let Some(agent) = &mut self.agent else { return };
+        agent.set_ready(true);
+        let version = agent.client_version();
+        if !version.is_empty() {
+            let version = Some(version.to_owned());
+            self.shared
+                .change(|state| state.stats.handshake_version = version);
         }
     }
 
     pub(super) fn handle_host(&mut self, event: HostEvent) {
         let now = now();
         match event {
+            HostEvent::Ready => self.ready(),
+            HostEvent::Failed(reason) => self.end(now, reason),
+            HostEvent::Output(payload_type, mut output)
+                if matches!(self.program, Program::Ports(_)) =>
+            {
+                while !output.is_empty() {
+                    let payload = output.split_to(CHUNK.min(output.len()));
+                    self.send(now, payload_type, payload);
+                }
+            }
             HostEvent::Output(payload_type, output) => {
                 let paused = self.is_paused();
                 let stream = if payload_type == PayloadType::STDERR {
@@ -90,7 +116,7 @@ impl Session {
                         .cut(output, |payload| agent.send(now, payload_type, payload));
                 }
             }
-            HostEvent::Exited => {}
+            HostEvent::Room | HostEvent::Exited => {}
             HostEvent::Ended(code) => {
                 if self.separate {
                     let text = format!("EXIT_CODE: {code}");
@@ -98,17 +124,17 @@ impl Session {
                 }
                 // Input that it did not read holds nothing up any more.
                 self.host = None;
-                self.end(now);
+                self.end(now, String::new());
             }
         }
     }
 
-    /// The program is over: what it printed is still to be acknowledged.
-    pub(super) fn end(&mut self, now: Instant) {
+    /// The host is over: what it sent is still to be acknowledged.
+    fn end(&mut self, now: Instant, output: String) {
         self.ending = Some(Ending {
             deadline: now + self.shared.options.drain,
             wait_for_acknowledgements: true,
-            output: String::new(),
+            output,
         });
     }
 }

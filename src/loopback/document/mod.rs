@@ -1,8 +1,13 @@
 //! Session documents: what a StartSession request makes the agent run.
 
+mod ports;
+
 use serde_json::{Map, Value};
 
 use super::agent::SessionType;
+
+/// Name and message of the service's refusal.
+pub(super) type Refused = (&'static str, String);
 
 /// What runs at the agent's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +25,8 @@ pub(super) enum Program {
         /// Outputs apart, each with a prefix; `None` sends both together at the end.
         separate: Option<Prefixes>,
     },
+    /// Forwarded connections, with the properties that the handshake names.
+    Ports(Map<String, Value>),
 }
 
 /// What goes before lines of separate outputs.
@@ -35,18 +42,24 @@ impl Program {
             Self::Shell => SessionType::StandardStream,
             Self::Interactive(_) | Self::Container(_) => SessionType::InteractiveCommands,
             Self::NonInteractive { .. } => SessionType::NonInteractiveCommands,
+            Self::Ports(_) => SessionType::Port,
         }
     }
 
-    /// The program of a document.
-    ///
-    /// # Errors
-    ///
-    /// Name and message of the service's refusal.
+    /// Whether outputs go apart.
+    pub(super) fn separates(&self) -> bool {
+        let Self::NonInteractive { separate, .. } = self else {
+            return false;
+        };
+        separate.is_some()
+    }
+
+    /// The program of a document. The user's own, `custom`, are of type Port: name and properties.
     pub(super) fn of_document(
         name: Option<&str>,
         parameters: &Map<String, Value>,
-    ) -> Result<Self, (&'static str, String)> {
+        custom: &[(String, Map<String, Value>)],
+    ) -> Result<Self, Refused> {
         let text = |key: &str| parameter(parameters, key);
         let command = || {
             text("command")
@@ -71,10 +84,13 @@ impl Program {
                     separate: separate.then_some(prefixes),
                 })
             }
-            unknown => Err((
-                "InvalidDocument",
-                format!("Document with name {unknown} does not exist."),
-            )),
+            name => match ports::Document::named(name, custom) {
+                Some(document) => document.properties(parameters).map(Self::Ports),
+                None => Err((
+                    "InvalidDocument",
+                    format!("Document with name {name} does not exist."),
+                )),
+            },
         }
     }
 }
@@ -91,7 +107,7 @@ fn parameter(parameters: &Map<String, Value>, key: &str) -> Option<String> {
     }
 }
 
-fn prefix(text: Option<String>) -> Result<String, (&'static str, String)> {
+fn prefix(text: Option<String>) -> Result<String, Refused> {
     let text = text.unwrap_or_default();
     let allowed = |c: char| c.is_ascii_alphanumeric() || "\r\n_:-".contains(c);
     if text.len() <= 30 && text.chars().all(allowed) {
