@@ -83,6 +83,7 @@ pub(super) struct Settings {
     pub explicit_profile: bool,
     pub ssm_endpoint: Option<String>,
     pub kms_endpoint: Option<String>,
+    pub instance_connect_endpoint: Option<String>,
     pub sts_endpoint: Option<String>,
     pub ca_bundle: Option<PathBuf>,
     pub fips: bool,
@@ -115,6 +116,7 @@ impl Settings {
             explicit_profile,
             ssm_endpoint: None,
             kms_endpoint: None,
+            instance_connect_endpoint: None,
             sts_endpoint: None,
             ca_bundle: None,
             fips: false,
@@ -128,6 +130,8 @@ impl Settings {
             _ => settings.configured_endpoint("ssm")?,
         };
         settings.kms_endpoint = settings.configured_endpoint("kms")?;
+        settings.instance_connect_endpoint =
+            settings.configured_endpoint("ec2_instance_connect")?;
         settings.sts_endpoint = settings.configured_endpoint("sts")?;
         settings.ca_bundle = options.ca_bundle.clone().or_else(|| settings.bundle());
         settings.fips = settings.flag("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint");
@@ -167,7 +171,7 @@ impl Settings {
     }
 
     /// `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_ENDPOINT_URL`, the profile's `services` section, its
-    /// `endpoint_url`; none of them if they are to be ignored.
+    /// `endpoint_url`; none of them if they are to be ignored. `service` has underscores for spaces.
     fn configured_endpoint(&self, service: &str) -> Result<Option<String>, Error> {
         if self.flag(
             "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",

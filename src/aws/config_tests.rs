@@ -123,6 +123,10 @@ async fn endpoints_by_precedence() {
         .expect("settings");
     assert_eq!(settings.kms_endpoint, is("http://k"));
     assert_eq!(settings.ssm_endpoint, None);
+    assert_eq!(settings.instance_connect_endpoint, None);
+    let vars = [("AWS_ENDPOINT_URL_EC2_INSTANCE_CONNECT", "http://e")];
+    let settings = load(Options::default(), &vars).await.expect("settings");
+    assert_eq!(settings.instance_connect_endpoint, is("http://e"));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! The control plane: calls to SSM and KMS over HTTPS, with the settings, credentials, proxies
-//! and trust of the AWS CLI. Knows nothing of channels and sessions.
+//! The control plane: calls to SSM, KMS and EC2 Instance Connect over HTTPS, with the settings,
+//! credentials, proxies and trust of the AWS CLI. Knows nothing of channels and sessions.
 //!
 //! Everything is made at first need. Loading reads the profile files; credentials are looked up
 //! by the first call, root certificates by the first `https` connection.
@@ -9,6 +9,7 @@ mod credentials;
 mod dial;
 mod error;
 mod http;
+mod instance_connect;
 mod kms;
 mod mfa;
 mod model;
