@@ -1,5 +1,6 @@
 //! Options of all subcommands, with the AWS CLI's names.
 
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +8,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::aws::{self, Aws};
+
+/// The AWS CLI's limit for connections and answers, in seconds.
+const TIMEOUT: u32 = 60;
 
 /// Options of all subcommands.
 #[derive(Clone, Debug, Args)]
@@ -31,11 +35,11 @@ pub struct Global {
     #[arg(long, global = true, overrides_with = "no_verify_ssl", hide = true)]
     verify_ssl: bool,
     /// Seconds to wait for a connection; 0 waits for ever
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = TIMEOUT)]
     #[arg(hide_short_help = true)]
     cli_connect_timeout: u32,
     /// Seconds to wait for an answer; 0 waits for ever
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = TIMEOUT)]
     #[arg(hide_short_help = true)]
     cli_read_timeout: u32,
     /// Tell on stderr what is done; SSMX_LOG=FILTER tells more or less
@@ -90,6 +94,54 @@ impl Global {
     /// Loads the settings of AWS.
     pub async fn aws(&self) -> anyhow::Result<Aws> {
         Ok(Aws::load(self.options()).await?)
+    }
+
+    /// The options as given that a later ssmx needs to do the same, wherever it runs.
+    pub fn lasting_words(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = Vec::new();
+        let mut add = |name: &str, value: &OsStr| words.extend([name.into(), value.into()]);
+        let texts = [
+            ("--profile", &self.profile),
+            ("--region", &self.region),
+            ("--endpoint-url", &self.endpoint_url),
+        ];
+        for (name, value) in texts {
+            if let Some(value) = value {
+                add(name, value.as_ref());
+            }
+        }
+        if let Some(file) = &self.ca_bundle {
+            let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+            add("--ca-bundle", file.as_os_str());
+        }
+        let limits = [
+            ("--cli-connect-timeout", self.cli_connect_timeout),
+            ("--cli-read-timeout", self.cli_read_timeout),
+        ];
+        for (name, seconds) in limits {
+            if seconds != TIMEOUT {
+                add(name, seconds.to_string().as_ref());
+            }
+        }
+        if self.no_verify_ssl {
+            words.push("--no-verify-ssl".into());
+        }
+        words
+    }
+
+    /// The options as given that are for this time only.
+    pub fn passing_words(&self) -> Vec<OsString> {
+        let color: &[&str] = match self.color {
+            Color::On => &["--color", "on"],
+            Color::Off => &["--color", "off"],
+            Color::Auto => &[],
+        };
+        let debug: &[&str] = if self.debug { &["--debug"] } else { &[] };
+        [debug, color]
+            .concat()
+            .into_iter()
+            .map(OsString::from)
+            .collect()
     }
 
     /// Whether answers are wanted as JSON.
@@ -154,6 +206,32 @@ mod tests {
                 .options()
                 .verify_ssl
         );
+    }
+
+    #[test]
+    fn options_are_handed_on_as_given() {
+        let none: [OsString; 0] = [];
+        assert_eq!(parse(&[]).lasting_words(), none);
+        assert_eq!(parse(&[]).passing_words(), none);
+        let words = [
+            "--profile",
+            "p",
+            "--region",
+            "r",
+            "--endpoint-url",
+            "http://e",
+            "--cli-connect-timeout",
+            "0",
+            "--no-verify-ssl",
+            "--debug",
+            "--color",
+            "off",
+        ];
+        let global = parse(&words);
+        let all = [global.lasting_words(), global.passing_words()].concat();
+        assert_eq!(all, words);
+        let words = parse(&["--ca-bundle", "ca.pem"]).lasting_words();
+        assert!(std::path::Path::new(&words[1]).is_absolute());
     }
 
     #[test]

@@ -16,6 +16,8 @@ mod plugin;
 pub mod report;
 mod resume_session;
 mod shorthand;
+mod ssh;
+mod ssh_config;
 pub mod start_session;
 mod terminate_session;
 
@@ -57,6 +59,10 @@ enum Command {
     DescribeSessions(describe_sessions::Args),
     /// Ask whether a node can be reached
     GetConnectionStatus(get_connection_status::Args),
+    /// Run ssh on a node, through Session Manager
+    Ssh(ssh::Args),
+    /// Print what makes plain ssh, scp, sftp and rsync go through Session Manager
+    SshConfig(ssh_config::Args),
     /// Try it without AWS: a shell, or a command, through an embedded Session Manager
     Loopback(loopback::Args),
     /// Make `aws ssm start-session` and `aws ecs execute-command` use ssmx
@@ -71,6 +77,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
     if is_plugin(&args) {
         return plugin::main(args.into_iter().skip(1).collect());
     }
+    let args = ssh::arrange(args);
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => return report::usage(&error, &args),
@@ -103,6 +110,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::TerminateSession(args) => terminate_session::run(&global, args).await,
             Command::DescribeSessions(args) => describe_sessions::run(&global, args).await,
             Command::GetConnectionStatus(args) => get_connection_status::run(&global, args).await,
+            Command::Ssh(args) => ssh::run(&global, args).await,
+            Command::SshConfig(args) => ssh_config::run(&global, &args),
             Command::Loopback(args) => loopback::run(&global, args).await,
             Command::InstallPlugin(args) => install_plugin::run(&args),
         }
