@@ -5,6 +5,8 @@ use thiserror::Error;
 use crate::aws;
 use crate::channel::{ConnectError, End, ReconnectError};
 use crate::protocol::error::SessionError;
+use crate::protocol::smux;
+use crate::session::forward::bind::BindError;
 
 /// How a session ended that ended well enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,15 @@ pub enum SessionFailure {
     /// No connection lasts.
     #[error("every connection is lost again before the agent answers: {0}")]
     Useless(String),
+    /// The agent sends something else than multiplexed connections.
+    #[error("the agent does not multiplex connections as it should: {0}")]
+    NotSmux(#[from] smux::Error),
+    /// There is nowhere to accept local connections.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A session that was to forward and does not.
+    #[error("the document makes this a {0} session, which forwards no ports")]
+    NotForwarding(String),
     /// A kind of session that this version cannot carry.
     #[error("this is a {0} session: port forwarding and ssh are not in this version")]
     Unsupported(&'static str),
@@ -115,7 +126,13 @@ impl SessionFailure {
                     .into()
             }
             Self::Protocol(SessionError::Refused(_)) => "check the session document".into(),
-            Self::Protocol(_) => "start a new session; --debug shows what the agent sent".into(),
+            Self::Protocol(_) | Self::NotSmux(_) => {
+                "start a new session; --debug shows what the agent sent".into()
+            }
+            Self::Bind(error) => return error.hint(),
+            Self::NotForwarding(_) => "use a document of the type Port with \
+                 LocalPortForwarding, such as AWS-StartPortForwardingSession"
+                .into(),
             Self::Incomplete => "run it again; agents wait two seconds at the end for what a \
                  broken connection has lost"
                 .into(),

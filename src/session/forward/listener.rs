@@ -368,6 +368,16 @@ impl AsyncWrite for LocalSocket {
     }
 }
 
+impl crate::mux::Socket for LocalSocket {
+    fn reset(&self) {
+        match self {
+            Self::Tcp(stream) => stream.reset(),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.reset(),
+        }
+    }
+}
+
 #[cfg(test)]
 #[path = "listener_tests.rs"]
 mod tests;
