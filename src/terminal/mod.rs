@@ -19,6 +19,7 @@ mod input;
 mod notice;
 mod output;
 mod parent;
+mod partner;
 #[cfg(all(test, unix))]
 mod tests;
 #[cfg(unix)]
@@ -40,6 +41,7 @@ pub use notice::{ColorChoice, color_allowed, notice, set_color};
 pub use os::{RawMode, Signals};
 pub use output::Output;
 pub use parent::Parent;
+pub use partner::Partner;
 
 /// The size of a terminal in character cells. Neither number is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,13 @@
 //! Port sessions: TCP connections through the agent.
 
 pub mod bind;
+mod leave;
 pub mod listener;
 pub mod over;
 mod owner;
 pub mod properties;
+pub mod report;
+mod stdio;
 #[cfg(unix)]
 mod unix_socket;
 
@@ -12,12 +15,20 @@ use super::ending::{Outcome, SessionFailure};
 use super::front::Front;
 use super::leave::{Exit, Leaving};
 use super::opening::Opened;
+use crate::protocol::SessionType;
 
 pub use over::{Over, Stop, Stopper};
 pub use properties::{Mode, Properties};
 
 /// Runs a port session that the user started by itself, to its end.
 pub(super) async fn run(front: Front, opened: Opened) -> Result<Outcome, SessionFailure> {
+    let properties = match &opened.kind {
+        SessionType::Port(properties) => Properties::read(properties),
+        _ => Properties::default(),
+    };
+    if properties.mode(opened.features) == Mode::Stdio {
+        return stdio::run(front, opened).await;
+    }
     let leaving = Leaving {
         aws: opened.aws,
         session_id: opened.session_id,

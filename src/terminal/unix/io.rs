@@ -14,7 +14,8 @@ pub struct Source {
     closed: PipeReader,
 }
 
-/// Ends a wait of its [`Source`].
+/// Ends a wait of its [`Source`] or [`Presence`].
+#[derive(Debug)]
 pub struct Waker(PipeWriter);
 
 impl Source {
@@ -66,6 +67,66 @@ impl Waker {
     /// Ends the wait. Reads that are under way end by themselves here.
     pub fn wake(self, _reading: bool) {
         drop(self.0);
+    }
+}
+
+/// Who of those at the other ends of two descriptors is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gone {
+    Nobody,
+    /// Nobody reads what is written.
+    Reader,
+    /// Nor can anybody write what is read.
+    Both,
+}
+
+/// Watches the other ends of two descriptors.
+pub struct Presence {
+    input: OwnedFd,
+    output: OwnedFd,
+    /// At its end as soon as the [`Waker`] is gone.
+    closed: PipeReader,
+}
+
+impl Presence {
+    pub fn of_stdio() -> io::Result<(Presence, Waker)> {
+        Presence::new(
+            rustix::stdio::stdin().try_clone_to_owned()?,
+            rustix::stdio::stdout().try_clone_to_owned()?,
+        )
+    }
+
+    pub fn new(input: OwnedFd, output: OwnedFd) -> io::Result<(Presence, Waker)> {
+        let (closed, waker) = io::pipe()?;
+        let presence = Presence {
+            input,
+            output,
+            closed,
+        };
+        Ok((presence, Waker(waker)))
+    }
+
+    /// Tells who is gone until both are, or the waker is.
+    pub fn tell(self, told: impl Fn(Gone)) {
+        if self.lasts(&self.output) {
+            return;
+        }
+        told(Gone::Reader);
+        if !self.lasts(&self.input) {
+            told(Gone::Both);
+        }
+    }
+
+    /// Waits until the other end of `fd` is gone (false) or the waker is (true).
+    fn lasts(&self, fd: &OwnedFd) -> bool {
+        // Whoever asks for no events hears only of ends and errors.
+        let mut fds = [
+            PollFd::new(fd, PollFlags::empty()),
+            PollFd::new(&self.closed, PollFlags::IN),
+        ];
+        rustix::io::retry_on_intr(|| poll(&mut fds, None)).is_err()
+            || !fds[1].revents().is_empty()
+            || fds[0].revents().contains(PollFlags::NVAL)
     }
 }
 

@@ -10,7 +10,7 @@ use rustix::termios;
 
 use super::Size;
 
-pub(super) use io::{Sink, Source, Waker};
+pub(super) use io::{Gone, Presence, Sink, Source, Waker};
 pub use modes::RawMode;
 pub(super) use modes::{is_raw, restore, restore_if_unlocked, resume, suspend};
 pub use signals::Signals;
