@@ -12,7 +12,7 @@ use ssmx::loopback::agent::{
 };
 use ssmx::protocol::cipher::{Cipher, DataKey, Role};
 use ssmx::protocol::message::{AgentMessage, MessageType, PayloadType};
-use ssmx::protocol::payload::{ChannelClosed, Size};
+use ssmx::protocol::payload::{ChannelClosed, Flag, Size};
 use uuid::Uuid;
 
 const ID: Uuid = uuid::uuid!("dd01e56b-ff48-483e-a508-b5f073f31b16");
@@ -553,6 +553,21 @@ fn a_signalled_command_holds_the_reader_up() {
     assert_eq!((sent(&mut agent).len(), agent.is_waiting()), (1, true));
     agent.command_ended(now);
     assert_eq!((sent(&mut agent).len(), agent.expected()), (2, 3));
+}
+
+#[test]
+fn a_port_session_is_terminated_once() {
+    let now = Instant::now();
+    let flag = Flag::TerminateSession.to_bytes();
+    let mut agent = port_agent(10, now);
+    let frame = |sequence| input(sequence, PayloadType::FLAG, &flag);
+    agent.handle_frame(now, frame(0)).unwrap();
+    assert_eq!((events(&mut agent).len(), sent(&mut agent).len()), (1, 1));
+    for sequence in [1, 2] {
+        let refused = agent.handle_frame(now, frame(sequence));
+        assert_eq!(refused, Err(Refusal::ReaderDead));
+    }
+    assert_eq!((events(&mut agent).len(), sent(&mut agent).len()), (0, 0));
 }
 
 #[test]
