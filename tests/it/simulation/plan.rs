@@ -11,15 +11,12 @@ pub enum Kind {
     Port,
 }
 
-/// All that a run depends on.
+/// All that a run depends on, but what the programs at both ends do.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub kind: Kind,
     /// Of the schedule, of ids and of all other chance.
     pub seed: u64,
-    /// Bytes from the client, and from the agent.
-    pub up: usize,
-    pub down: usize,
     pub max_payload: usize,
     /// In percent of the frames, each way.
     pub loss: u8,
@@ -38,12 +35,10 @@ pub struct Plan {
 
 impl Plan {
     /// A network without any fault.
-    pub fn calm(kind: Kind, up: usize, down: usize) -> Self {
+    pub fn calm(kind: Kind) -> Self {
         Self {
             kind,
             seed: 7,
-            up,
-            down,
             max_payload: 1024,
             loss: 0,
             duplicates: 0,
@@ -70,6 +65,8 @@ pub enum End {
 /// One direction: how much went in, and how much came out.
 #[derive(Debug, Default)]
 pub struct Stream {
+    /// Makes its bytes differ from those of others.
+    pub salt: u64,
     pub sent: usize,
     pub got: usize,
 }
@@ -79,19 +76,20 @@ impl Stream {
     pub fn take(&mut self, length: usize) -> Vec<u8> {
         let from = self.sent;
         self.sent += length;
-        (from..self.sent).map(byte_at).collect()
+        (from..self.sent).map(|at| self.byte_at(at)).collect()
     }
 
     /// The next bytes that came out: have to be those that went in.
     pub fn give(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            assert_eq!(*byte, byte_at(self.got), "byte {}", self.got);
+            assert_eq!(*byte, self.byte_at(self.got), "byte {}", self.got);
             self.got += 1;
         }
         assert!(self.got <= self.sent);
     }
-}
 
-fn byte_at(at: usize) -> u8 {
-    ((at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8
+    fn byte_at(&self, at: usize) -> u8 {
+        let place = (at as u64).wrapping_add(self.salt << 32);
+        (place.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8
+    }
 }
