@@ -70,7 +70,7 @@ pub enum SessionFailure {
     Bind(#[from] BindError),
     /// A session that was to forward and does not.
     #[error("the document makes this a {0} session, which forwards no ports")]
-    NotForwarding(String),
+    NotForwarding(&'static str),
     /// A kind of session that this version cannot carry.
     #[error("this is a {0} session: port forwarding and ssh are not in this version")]
     Unsupported(&'static str),

@@ -3,20 +3,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[cfg(unix)]
-use tokio::net::UnixStream;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::bind::{Bind, BindError, Host, plain};
+pub use super::socket::LocalSocket;
 #[cfg(unix)]
 use super::unix_socket::UnixSocket;
 use crate::terminal;
@@ -52,16 +50,6 @@ enum Acceptor {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(UnixSocket),
-}
-
-/// A connection of a local program.
-#[derive(Debug)]
-pub enum LocalSocket {
-    /// Over TCP.
-    Tcp(TcpStream),
-    /// Over a Unix socket.
-    #[cfg(unix)]
-    Unix(UnixStream),
 }
 
 /// A local connection that waits to be carried.
@@ -313,67 +301,6 @@ impl Acceptor {
                 );
                 Accepted::new(LocalSocket::Unix(stream), peer)
             }),
-        }
-    }
-}
-
-/// Calls a method of the stream inside.
-macro_rules! delegate {
-    ($self:ident, $method:ident, $($argument:ident),*) => {
-        match $self.get_mut() {
-            LocalSocket::Tcp(stream) => Pin::new(stream).$method($($argument),*),
-            #[cfg(unix)]
-            LocalSocket::Unix(stream) => Pin::new(stream).$method($($argument),*),
-        }
-    };
-}
-
-impl AsyncRead for LocalSocket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        delegate!(self, poll_read, context, buffer)
-    }
-}
-
-impl AsyncWrite for LocalSocket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        delegate!(self, poll_write, context, data)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        delegate!(self, poll_write_vectored, context, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, poll_flush, context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, poll_shutdown, context)
-    }
-}
-
-impl crate::mux::Socket for LocalSocket {
-    fn reset(&self) {
-        match self {
-            Self::Tcp(stream) => stream.reset(),
-            #[cfg(unix)]
-            Self::Unix(stream) => stream.reset(),
         }
     }
 }

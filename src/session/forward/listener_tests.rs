@@ -1,6 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::*;
 
@@ -40,6 +41,29 @@ async fn localhost_is_both_addresses_on_the_picked_port() {
         exchange(queue.recv().await.unwrap(), client).await;
     }
     drop((queue, accepting));
+}
+
+#[tokio::test]
+async fn a_client_that_left_without_a_word_is_gone() {
+    let listener = Listener::bind(&tcp(Host::Localhost, 0)).await.unwrap();
+    let port = listener.place().port().unwrap();
+    let (mut queue, _accepting) = listener.start();
+    for (words, left, gone) in [("", false, false), ("", true, true), ("GET", true, false)] {
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .unwrap();
+        let accepted = queue.recv().await.unwrap();
+        client.write_all(words.as_bytes()).await.unwrap();
+        let kept = if left {
+            drop(client);
+            None
+        } else {
+            Some(client)
+        };
+        // On this machine what was sent is there at once.
+        assert_eq!(accepted.socket.is_gone(), gone, "{words:?} {left}");
+        drop(kept);
+    }
 }
 
 #[tokio::test]
@@ -101,6 +125,8 @@ async fn a_foreign_address_and_an_unknown_name_are_told() {
 #[cfg(unix)]
 mod unix {
     use std::os::unix::fs::PermissionsExt as _;
+
+    use tokio::net::UnixStream;
 
     use super::*;
 

@@ -1,5 +1,6 @@
 //! Port sessions: TCP connections through the agent.
 
+mod backoff;
 pub mod bind;
 mod leave;
 pub mod listener;
@@ -7,7 +8,10 @@ pub mod over;
 mod owner;
 pub mod properties;
 pub mod report;
+pub mod route;
+mod socket;
 mod stdio;
+mod tunnel;
 #[cfg(unix)]
 mod unix_socket;
 

@@ -9,7 +9,6 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::bind::plain;
-use super::leave;
 use super::listener::Accepted;
 use super::report::{Connection, Gone, Losses, Notice, Reporter};
 use super::{Over, Stop};
@@ -47,30 +46,29 @@ enum Woken {
     Stop,
 }
 
-/// Carries `first` and the connections of `queue` until the session is over, and sees to its end.
-/// Those that it has not taken by then are left in the queue. A connection that takes nothing
-/// keeps the others waiting for `slow_reader` at most.
+/// Carries `first` and the connections of `queue` until the session is over; then they are at
+/// their end, and what is left of the session is for the caller to end. Connections that were not
+/// taken by then are left in the queue. One that takes nothing keeps the others waiting for
+/// `slow_reader` at most.
 pub async fn serve(
-    opened: Opened,
+    opened: &mut Opened,
     first: Option<Accepted>,
     queue: &mut mpsc::Receiver<Accepted>,
     report: &Reporter,
     stop: &mut Stop,
     slow_reader: Option<Duration>,
 ) -> Over {
-    let mut tunnel = Tunnel::new(&opened, report, slow_reader);
+    let mut tunnel = Tunnel::new(opened, report, slow_reader);
     if let Some(first) = first {
         tunnel.carry(first);
     }
-    let mut opened = opened;
-    let over = tunnel.run(&mut opened, queue, stop).await;
-    let sender = opened.channel.sender();
+    let over = tunnel.run(opened, queue, stop).await;
     if matches!(over, Over::Stopped) {
         // What programs sent before they ended is still worth sending.
+        let sender = opened.channel.sender();
         let _ = timeout(LAST_WORDS, tunnel.send_all(&sender)).await;
     }
     tunnel.end().await;
-    leave::leave(opened, &over, stop).await;
     over
 }
 

@@ -1,0 +1,366 @@
+//! A destination, and the sessions that lead to it, one after another.
+//!
+//! A session that is over leaves the local port as it is: the next connection begins another.
+//! Connections wait for it as long as there is hope.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::backoff::Backoff;
+use super::leave::{self, Patience};
+use super::listener::Accepted;
+use super::report::{Notice, Reporter};
+use super::{Mode, Over, Properties, Stop, tunnel};
+use crate::aws::{Aws, SessionGrant, StartSession};
+use crate::channel::{self, ConnectError, End};
+use crate::mux::Socket as _;
+use crate::protocol::SessionType;
+use crate::protocol::error::SessionError;
+use crate::session::SessionFailure;
+use crate::session::ending::printable;
+use crate::session::leave::terminate_session;
+use crate::session::opening::{Opened, Opening, Progress};
+
+/// How long a connection waits for a session that cannot be had.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an interrupted StartSession may take to be undone.
+const CLEAN_UP: Duration = Duration::from_secs(5);
+
+/// What all routes of a process have in common.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Credentials, region and endpoints.
+    pub aws: Aws,
+    /// For the data channels.
+    pub channel: channel::Options,
+    /// How long a connection that takes nothing may keep others waiting; `None` for ever.
+    pub slow_reader: Option<Duration>,
+    /// Whether a session that is over is followed by another.
+    pub restart: bool,
+}
+
+/// How a route begins.
+#[derive(Debug)]
+pub enum Begin {
+    /// With this session.
+    With(Opened),
+    /// Without one, until somebody connects.
+    Lazy,
+}
+
+/// A destination.
+#[derive(Debug)]
+pub struct Route {
+    /// What to ask the service for.
+    pub request: StartSession,
+    /// How to behave.
+    pub settings: Settings,
+    /// Hears what happens.
+    pub report: Reporter,
+}
+
+impl Route {
+    /// Carries the connections of `queue` until it is told to stop, or until there is no more hope
+    /// of a session. Whoever waits then is reset, the remote side has ended.
+    pub async fn run(
+        &self,
+        begin: Begin,
+        queue: &mut mpsc::Receiver<Accepted>,
+        stop: &mut Stop,
+    ) -> Over {
+        let over = self.go_on(begin, queue, stop).await;
+        queue.close();
+        reset_all(queue);
+        over
+    }
+
+    async fn go_on(
+        &self,
+        begin: Begin,
+        queue: &mut mpsc::Receiver<Accepted>,
+        stop: &mut Stop,
+    ) -> Over {
+        let mut backoff = Backoff::default();
+        let (mut session, mut first) = match begin {
+            Begin::With(opened) => (Some(opened), None),
+            Begin::Lazy => (None, None),
+        };
+        loop {
+            let opened = match session.take() {
+                Some(opened) => opened,
+                None => match self.bring(queue, stop, &mut backoff).await {
+                    Ok(Some((opened, accepted))) => {
+                        first = Some(accepted);
+                        opened
+                    }
+                    Ok(None) => continue,
+                    Err(over) => return over,
+                },
+            };
+            let since = Instant::now();
+            let session_id = opened.session_id.clone();
+            let over = self.serve(opened, first.take(), queue, stop).await;
+            if matches!(over, Over::Stopped) {
+                return over;
+            }
+            let why = reason(&over);
+            debug!(session_id, why, "the session is over");
+            self.report.report(Notice::Over { session_id, why });
+            if !self.settings.restart || !over.can_restart() {
+                return over;
+            }
+            backoff.served(since);
+        }
+    }
+
+    /// Has the session carry connections to its end.
+    async fn serve(
+        &self,
+        mut opened: Opened,
+        first: Option<Accepted>,
+        queue: &mut mpsc::Receiver<Accepted>,
+        stop: &mut Stop,
+    ) -> Over {
+        self.report.report(Notice::Ready {
+            session_id: opened.session_id.clone(),
+        });
+        for message in std::mem::take(&mut opened.messages) {
+            self.report.report(Notice::Message(printable(&message)));
+        }
+        let over = match mode(&opened) {
+            Mode::Mux => {
+                let slow_reader = self.settings.slow_reader;
+                tunnel::serve(&mut opened, first, queue, &self.report, stop, slow_reader).await
+            }
+            Mode::Basic | Mode::Stdio => Over::Failed(SessionFailure::Unsupported("Port")),
+        };
+        conclude(opened, &over, stop).await;
+        over
+    }
+
+    /// Waits for somebody who needs a session, and gets one; `None` if that came to nothing.
+    ///
+    /// # Errors
+    ///
+    /// We are to end.
+    async fn bring(
+        &self,
+        queue: &mut mpsc::Receiver<Accepted>,
+        stop: &mut Stop,
+        backoff: &mut Backoff,
+    ) -> Result<Option<(Opened, Accepted)>, Over> {
+        let first = tokio::select! {
+            () = stop.wanted() => return Err(Over::Stopped),
+            first = queue.recv() => match first {
+                Some(first) => first,
+                // Nobody listens any more.
+                None => return Err(Over::Stopped),
+            },
+        };
+        loop {
+            tokio::select! {
+                () = stop.wanted() => {
+                    first.socket.reset();
+                    return Err(Over::Stopped);
+                }
+                () = backoff.wait() => {}
+            }
+            if first.socket.is_gone() {
+                debug!(peer = first.peer, "gone before there was a session");
+                return Ok(None);
+            }
+            let failure = match self.open(stop).await {
+                Ok(opened) => return Ok(Some((opened, first))),
+                Err(Over::Failed(failure)) => failure,
+                Err(over) => {
+                    first.socket.reset();
+                    return Err(over);
+                }
+            };
+            let (why, hint) = (failure.to_string(), failure.hint());
+            debug!(why, "no session");
+            if !may_pass(&failure) {
+                // The next may find that somebody has set it right.
+                *backoff = Backoff::default();
+                self.give_up(first, Some(queue), why, hint);
+                return Ok(None);
+            }
+            let after = backoff.failed();
+            if first.since.elapsed() + after > PATIENCE {
+                self.give_up(first, None, why, hint);
+                return Ok(None);
+            }
+            self.report.report(Notice::Restarting { after, why, hint });
+        }
+    }
+
+    /// Resets a connection, and those behind it.
+    fn give_up(
+        &self,
+        first: Accepted,
+        behind: Option<&mut mpsc::Receiver<Accepted>>,
+        why: String,
+        hint: Option<String>,
+    ) {
+        first.socket.reset();
+        let others = behind.map_or(0, reset_all);
+        self.report.report(Notice::GivenUp {
+            connections: others + 1,
+            why,
+            hint,
+        });
+    }
+
+    /// Starts a session and opens its channel.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none; nothing is left behind then.
+    pub async fn open(&self, stop: &mut Stop) -> Result<Opened, Over> {
+        let Settings { aws, channel, .. } = &self.settings;
+        let grant = self.start(stop).await?;
+        let target = self.request.target.clone();
+        let opening = Opening::begin(aws.clone(), grant, target, channel.clone());
+        let mut opening = opening.map_err(Over::Failed)?;
+        let opened = loop {
+            let progress = tokio::select! {
+                () = stop.wanted() => {
+                    within_patience(opening.terminate(), stop).await;
+                    return Err(Over::Stopped);
+                }
+                progress = opening.next() => progress,
+            };
+            match progress {
+                Progress::Quiet(text) => self.report.report(Notice::Slow(text)),
+                Progress::Started(kind, features) => break opening.finish(kind, features),
+                Progress::Over(end) => {
+                    if end.wants_termination() {
+                        within_patience(opening.terminate(), stop).await;
+                    }
+                    return Err(Over::Failed(SessionFailure::of(end)));
+                }
+            }
+        };
+        if mode(&opened) == Mode::Stdio {
+            let over = Over::Failed(SessionFailure::NotForwarding(name(&opened.kind)));
+            conclude(opened, &over, stop).await;
+            return Err(over);
+        }
+        Ok(opened)
+    }
+
+    /// Asks the service for a session. Once it is asked, its answer is waited for, lest a session
+    /// be left behind.
+    async fn start(&self, stop: &mut Stop) -> Result<SessionGrant, Over> {
+        let aws = &self.settings.aws;
+        let asked = aws.start_session(&self.request);
+        tokio::pin!(asked);
+        tokio::select! {
+            biased;
+            () = stop.wanted() => {}
+            grant = &mut asked => {
+                return grant.map_err(|error| {
+                    Over::Failed(ConnectError::from(error).into())
+                });
+            }
+        }
+        let undo = async {
+            if let Ok(grant) = asked.await {
+                terminate_session(aws, &grant.session_id).await;
+            }
+        };
+        within_patience(async { drop(timeout(CLEAN_UP, undo).await) }, stop).await;
+        Err(Over::Stopped)
+    }
+}
+
+/// Resets the connections that wait; how many there were.
+fn reset_all(queue: &mut mpsc::Receiver<Accepted>) -> usize {
+    let waiting = std::iter::from_fn(|| queue.try_recv().ok());
+    waiting.map(|left| left.socket.reset()).count()
+}
+
+/// Does something that takes its time, unless somebody insists on an end.
+async fn within_patience(work: impl Future<Output = ()>, stop: &mut Stop) {
+    tokio::select! {
+        () = work => {}
+        () = stop.insisted() => debug!("told to leave at once"),
+    }
+}
+
+/// Ends what is left of a session.
+pub async fn conclude(mut opened: Opened, over: &Over, stop: &mut Stop) {
+    let end = async {
+        match over {
+            Over::Closed(_) | Over::TimedOut => {}
+            // The channel has ended, the session perhaps not.
+            Over::Failed(
+                SessionFailure::LostForGood(_)
+                | SessionFailure::Useless(_)
+                | SessionFailure::NotConnected(_)
+                | SessionFailure::Protocol(_),
+            ) => terminate_session(&opened.aws, &opened.session_id).await,
+            Over::Failed(_) | Over::Stopped => {
+                let Opened {
+                    aws,
+                    session_id,
+                    channel,
+                    features,
+                    ..
+                } = &mut opened;
+                leave::terminate(aws, session_id, channel, *features, Patience::ORDERLY).await;
+            }
+        }
+        opened.channel.close().await;
+    };
+    within_patience(end, stop).await;
+}
+
+fn mode(opened: &Opened) -> Mode {
+    match &opened.kind {
+        SessionType::Port(properties) => Properties::read(properties).mode(opened.features),
+        _ => Mode::Stdio,
+    }
+}
+
+/// What documents call a kind of session.
+fn name(kind: &SessionType) -> &'static str {
+    match kind {
+        SessionType::StandardStream => "Standard_Stream",
+        SessionType::InteractiveCommands => "InteractiveCommands",
+        SessionType::NonInteractiveCommands => "NonInteractiveCommands",
+        SessionType::Port(_) => "Port (for ssh)",
+    }
+}
+
+/// Why a session is over, in words.
+fn reason(over: &Over) -> String {
+    match over {
+        Over::Closed(reason) if reason.is_empty() => {
+            "it was terminated, or reached its idle timeout or maximum duration".to_owned()
+        }
+        Over::Closed(reason) => reason.clone(),
+        Over::TimedOut => "it timed out or was terminated while the connection was lost".to_owned(),
+        Over::Failed(failure) => failure.to_string(),
+        Over::Stopped => "it was left".to_owned(),
+    }
+}
+
+/// Whether a session may be had later without anybody changing anything.
+fn may_pass(failure: &SessionFailure) -> bool {
+    if let Some(error) = failure.aws() {
+        return error.is_transient() || error.code() == Some("TargetNotConnected");
+    }
+    match failure {
+        SessionFailure::NotConnected(_)
+        | SessionFailure::LostForGood(_)
+        | SessionFailure::Useless(_)
+        | SessionFailure::TimedOut
+        | SessionFailure::Protocol(SessionError::NoAnswer(_)) => true,
+        SessionFailure::Closed(reason) => Over::of(End::Closed(reason.clone())).can_restart(),
+        _ => false,
+    }
+}
