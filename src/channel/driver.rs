@@ -270,11 +270,10 @@ impl Driver {
     /// Tells those who wait for acknowledgements that have come.
     fn end_flushes(&mut self) {
         let below = self.core.all_acknowledged_below();
-        while self
-            .flushes
-            .pop_front_if(|(number, _)| *number <= below)
-            .is_some()
-        {}
+        while let Some((_, flush)) = self.flushes.pop_front_if(|(number, _)| *number <= below) {
+            // Whoever no longer waits need not know.
+            let _ = flush.send(());
+        }
     }
 
     fn connect(&mut self, now: Instant, connection: Connection) {

@@ -125,7 +125,7 @@ pub struct Channel {
 enum Outgoing {
     Data(Bytes),
     Flag(Flag),
-    /// Dropped once all that went before is acknowledged.
+    /// Answered once all that went before is acknowledged.
     Flush(oneshot::Sender<()>),
 }
 
@@ -165,17 +165,14 @@ impl DataSender {
         self.0.send(Outgoing::Flag(flag)).await.map_err(|_| Ended)
     }
 
-    /// Waits until all that was handed over before the first poll is acknowledged, or the channel
-    /// has ended. Borrows nothing, so that it can be kept beside [`Channel::next`]. Dropping it
-    /// ends the wait, nothing else.
-    pub fn flush(&self) -> impl Future<Output = ()> + Send + use<> {
+    /// Waits until all that was handed over before the first poll is acknowledged (true), or the
+    /// channel has ended (false). Borrows nothing, so that it can be kept beside
+    /// [`Channel::next`]. Dropping it ends the wait, nothing else.
+    pub fn flush(&self) -> impl Future<Output = bool> + Send + use<> {
         let sender = self.0.clone();
         async move {
             let (flush, flushed) = oneshot::channel();
-            if sender.send(Outgoing::Flush(flush)).await.is_ok() {
-                // The other end says nothing, it is dropped when it is time.
-                let _ = flushed.await;
-            }
+            sender.send(Outgoing::Flush(flush)).await.is_ok() && flushed.await.is_ok()
         }
     }
 }
@@ -230,7 +227,7 @@ impl Channel {
     }
 
     /// [`DataSender::flush`].
-    pub fn flush(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub fn flush(&self) -> impl Future<Output = bool> + Send + use<> {
         self.sender.flush()
     }
 

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::aws::Aws;
-use crate::channel::Channel;
+use crate::channel::{Channel, Event};
 use crate::protocol::payload::Flag;
 use crate::protocol::version::AgentFeatures;
 use crate::session::TERMINATE_TIMEOUT;
@@ -42,25 +42,11 @@ pub async fn terminate(
     features: AgentFeatures,
     patience: Patience,
 ) {
-    if features.terminate_session_flag {
-        let flag = async {
-            let flagged = channel.sender();
-            if flagged.send_flag(Flag::TerminateSession).await.is_err() {
-                return;
-            }
-            let flushed = flagged.flush();
-            tokio::pin!(flushed);
-            loop {
-                tokio::select! {
-                    () = &mut flushed => return,
-                    event = channel.next() => if event.is_none() { return },
-                }
-            }
-        };
-        if timeout(patience.agent, flag).await.is_ok() {
-            debug!("the agent was told to end the session");
-            return;
-        }
+    if features.terminate_session_flag
+        && timeout(patience.agent, send_flag(channel)).await == Ok(true)
+    {
+        debug!("the agent was told to end the session");
+        return;
     }
     let asked = async {
         if let Err(error) = aws.terminate_session(session_id).await {
@@ -72,5 +58,30 @@ pub async fn terminate(
     };
     if timeout(patience.service, asked).await.is_err() {
         debug!("the session could not be terminated in time");
+    }
+}
+
+/// Tells the agent to end the session; whether it knows, or the session has ended.
+async fn send_flag(channel: &mut Channel) -> bool {
+    let sender = channel.sender();
+    let told = async {
+        let sent = sender.send_flag(Flag::TerminateSession).await;
+        sent.is_ok() && sender.flush().await
+    };
+    tokio::pin!(told);
+    let mut telling = true;
+    loop {
+        tokio::select! {
+            known = &mut told, if telling => match known {
+                true => return true,
+                // The channel's last event is on its way.
+                false => telling = false,
+            },
+            event = channel.next() => match event {
+                Some(Event::End(end)) => return !end.wants_termination(),
+                Some(_) => {}
+                None => return false,
+            },
+        }
     }
 }

@@ -1,12 +1,14 @@
 //! Port sessions: TCP connections through the agent.
 
 mod backoff;
+mod basic;
 pub mod bind;
 mod leave;
 pub mod listener;
 pub mod over;
 mod owner;
 pub mod properties;
+pub mod proxy;
 pub mod report;
 pub mod route;
 mod socket;

@@ -43,7 +43,7 @@ struct Session {
     /// Whether stdout or stderr may be full.
     writing: bool,
     /// All input is handed over; waits for its acknowledgement.
-    flush: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    flush: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
     /// When the silence after the last input is long enough, once that is acknowledged.
     silence: Option<Instant>,
     incomplete: bool,
@@ -316,9 +316,9 @@ async fn next(input: Option<&mut Input>) -> Option<std::io::Result<Bytes>> {
     }
 }
 
-async fn flushed(flush: &mut Option<Pin<Box<dyn Future<Output = ()> + Send>>>) {
+async fn flushed(flush: &mut Option<Pin<Box<dyn Future<Output = bool> + Send>>>) {
     match flush {
-        Some(flush) => flush.await,
+        Some(flush) => drop(flush.await),
         None => std::future::pending().await,
     }
 }
