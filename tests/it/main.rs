@@ -25,5 +25,7 @@ mod secrets;
 #[cfg(unix)]
 mod shell;
 mod simulation;
+#[cfg(unix)]
+mod ssh;
 mod support;
 mod vectors;
