@@ -8,6 +8,7 @@ mod get_connection_status;
 mod global;
 mod input;
 mod install_plugin;
+mod liveness;
 mod log;
 mod loopback;
 mod output;

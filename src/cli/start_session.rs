@@ -8,10 +8,10 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::global::Global;
+use super::liveness::Liveness;
 use super::report::Failure;
 use super::{input, parameters};
 use crate::aws::{Aws, SessionGrant, StartSession};
-use crate::channel;
 use crate::session::{self, Setup};
 use crate::terminal::{self, Signals};
 
@@ -46,12 +46,8 @@ pub struct Manners {
     /// Begins commands to ssmx at the start of a line (~. ends, ~? helps); none switches them off
     #[arg(long, value_name = "CHAR", default_value = "~", value_parser = escape_char)]
     escape_char: Escape,
-    /// Seconds of silence after which the connection is tested; 0 for never
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    keepalive: u32,
-    /// Seconds to wait for the node's agent to answer [default: 60]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
-    handshake_timeout: Option<u32>,
+    #[command(flatten)]
+    liveness: Liveness,
     /// Do not pass on the end of a standard input that is no terminal (as Ctrl-D)
     #[arg(long)]
     no_eof: bool,
@@ -63,18 +59,10 @@ struct Escape(Option<u8>);
 impl Manners {
     /// The same for the session.
     pub fn options(&self) -> session::Options {
-        let seconds = |n: u32| Duration::from_secs(n.into());
-        let defaults = channel::Options::default();
         session::Options {
             escape: self.escape_char.0,
             send_eof: !self.no_eof,
-            channel: channel::Options {
-                keepalive: (self.keepalive > 0).then(|| seconds(self.keepalive)),
-                answer_timeout: self
-                    .handshake_timeout
-                    .map_or(defaults.answer_timeout, seconds),
-                ..defaults
-            },
+            channel: self.liveness.options(),
             ..session::Options::default()
         }
     }
