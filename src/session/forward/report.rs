@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::proxy::ProxyNotice;
 use crate::channel::Event;
 use crate::session::notices::LossNotice;
 
@@ -72,6 +73,8 @@ pub enum Notice {
     },
     /// Why something takes long.
     Slow(String),
+    /// What only proxies have to tell.
+    Proxy(ProxyNotice),
 }
 
 /// How a local connection ended.
@@ -151,6 +154,18 @@ impl Reporter {
             open: Arc::new(watch::Sender::new(0)),
             ..self.clone()
         }
+    }
+
+    /// One that counts its connections on with this one's, and tells in a place of its own, to
+    /// whoever passes it on.
+    pub fn apart(&self) -> (Self, Reports) {
+        let (apart, reports) = Self::new();
+        let apart = Self {
+            tunnel: self.tunnel,
+            count: Arc::clone(&self.count),
+            ..apart
+        };
+        (apart, reports)
     }
 
     /// Tells something, unless too much waits to be shown already.

@@ -13,7 +13,7 @@ use super::backoff::Backoff;
 use super::leave::{self, Patience};
 use super::listener::Accepted;
 use super::report::{Notice, Reporter};
-use super::{Mode, Over, Properties, Stop, tunnel};
+use super::{Mode, Over, Properties, Stop, basic, tunnel};
 use crate::aws::{Aws, SessionGrant, StartSession};
 use crate::channel::{self, ConnectError, End};
 use crate::mux::Socket as _;
@@ -135,7 +135,9 @@ impl Route {
                 let slow_reader = self.settings.slow_reader;
                 tunnel::serve(&mut opened, first, queue, &self.report, stop, slow_reader).await
             }
-            Mode::Basic | Mode::Stdio => Over::Failed(SessionFailure::Unsupported("Port")),
+            Mode::Basic | Mode::Stdio => {
+                basic::serve(&mut opened, first, queue, &self.report, stop).await
+            }
         };
         conclude(opened, &over, stop).await;
         over
@@ -319,7 +321,8 @@ pub async fn conclude(mut opened: Opened, over: &Over, stop: &mut Stop) {
     within_patience(end, stop).await;
 }
 
-fn mode(opened: &Opened) -> Mode {
+/// How a session carries its data.
+pub(super) fn mode(opened: &Opened) -> Mode {
     match &opened.kind {
         SessionType::Port(properties) => Properties::read(properties).mode(opened.features),
         _ => Mode::Stdio,
@@ -337,7 +340,7 @@ fn name(kind: &SessionType) -> &'static str {
 }
 
 /// Why a session is over, in words.
-fn reason(over: &Over) -> String {
+pub fn reason(over: &Over) -> String {
     match over {
         Over::Closed(reason) if reason.is_empty() => {
             "it was terminated, or reached its idle timeout or maximum duration".to_owned()
@@ -350,7 +353,7 @@ fn reason(over: &Over) -> String {
 }
 
 /// Whether a session may be had later without anybody changing anything.
-fn may_pass(failure: &SessionFailure) -> bool {
+pub(super) fn may_pass(failure: &SessionFailure) -> bool {
     if let Some(error) = failure.aws() {
         return error.is_transient() || error.code() == Some("TargetNotConnected");
     }

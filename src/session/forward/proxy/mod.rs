@@ -1,5 +1,136 @@
 //! A local SOCKS5 and HTTP CONNECT proxy, without any server on the node.
+//!
+//! A port session leads to one host and port, which the agent learns when it starts. So each
+//! destination that a client of the proxy names gets a session of its own, when it is first
+//! wanted; later clients share it, and it ends when nobody has used it for a while. Names are
+//! resolved by the node, never here.
+//!
+//! ```text
+//! listener -> front: what does the client want? -> pool -> link -> carrier: route -> session
+//! ```
+//!
+//! Clients hear of failures in the words of their protocol ([`refusal`]), as far as they are known
+//! before the first byte: agents do not say that a connection is made, only that it is not. Who is
+//! refused by the destination itself is reset, as with other forwards.
 
+mod carrier;
 mod destination;
 mod front;
+mod link;
+mod notice;
+mod pool;
 mod refusal;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::debug;
+
+use super::Stop;
+use super::listener::Accepted;
+use super::report::Reporter;
+use crate::mux::Socket as _;
+
+use self::destination::Destination;
+use self::link::Claim;
+use self::pool::Pool;
+
+pub use notice::ProxyNotice;
+pub use pool::Options;
+
+/// Clients at once that have not been connected yet; more stay in the backlog.
+const CLIENTS: usize = 256;
+
+/// A proxy.
+pub struct Proxy {
+    pool: Arc<Pool>,
+}
+
+impl Proxy {
+    /// A proxy that tells by `report` what happens.
+    pub fn new(options: Options, report: Reporter) -> Self {
+        Self {
+            pool: Pool::new(options, report),
+        }
+    }
+
+    /// Connects the clients of `queue` until it is told to stop, or nobody can come any more; then
+    /// ends all sessions.
+    pub async fn run(&self, queue: &mut mpsc::Receiver<Accepted>, stop: &mut Stop) {
+        let mut clients = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.wanted() => break,
+                accepted = queue.recv(), if clients.len() < CLIENTS => match accepted {
+                    Some(accepted) => {
+                        clients.spawn(serve(Arc::clone(&self.pool), accepted));
+                    }
+                    None => break,
+                },
+                Some(_) = clients.join_next() => {}
+            }
+        }
+        queue.close();
+        // Their sockets go with them.
+        clients.shutdown().await;
+        self.pool.close(stop).await;
+    }
+}
+
+/// Hears what a client wants, and has it.
+async fn serve(pool: Arc<Pool>, mut accepted: Accepted) {
+    let request = match front::greet(&mut accepted.socket).await {
+        Ok(request) => request,
+        Err(rejected) => {
+            debug!(peer = accepted.peer, %rejected, "a client was sent away");
+            if rejected.is_telling() {
+                pool.tell(ProxyNotice::Rejected {
+                    peer: accepted.peer.clone(),
+                    why: rejected.to_string(),
+                });
+            }
+            return front::linger(&mut accepted.socket).await;
+        }
+    };
+    let destination = request.destination().clone();
+    debug!(peer = accepted.peer, %destination, "asked for");
+    match pool.connect(&destination).await {
+        Ok(claim) => {
+            if let Err(error) = request.accept().await {
+                debug!(peer = accepted.peer, %error, "gone before it was connected");
+                return;
+            }
+            accepted.peer = format!("{} to {destination}", accepted.peer);
+            carry(&pool, &destination, claim, accepted).await;
+        }
+        Err(refusal) => {
+            if let Err(error) = request.refuse(&refusal).await {
+                debug!(peer = accepted.peer, %error, "gone before it was refused");
+                return;
+            }
+            front::linger(&mut accepted.socket).await;
+        }
+    }
+}
+
+/// Has a connection carried whose client believes that it is connected.
+async fn carry(pool: &Arc<Pool>, destination: &Destination, claim: Claim, accepted: Accepted) {
+    let mut handed = claim
+        .carry(Accepted::new(accepted.socket, accepted.peer))
+        .await;
+    while let Err(back) = handed {
+        // The session ended just now.
+        match pool.connect(destination).await {
+            Ok(claim) => handed = claim.carry(back).await,
+            Err(refusal) => {
+                debug!(
+                    peer = back.peer,
+                    why = refusal.text,
+                    "cannot be connected again"
+                );
+                return back.socket.reset();
+            }
+        }
+    }
+}

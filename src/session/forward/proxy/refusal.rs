@@ -3,6 +3,8 @@
 use fast_socks5::ReplyError;
 
 use super::destination::BadDestination;
+use crate::protocol::error::SessionError;
+use crate::session::SessionFailure;
 
 /// The kinds of refusal that clients can tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,5 +69,29 @@ impl Refusal {
 impl From<BadDestination> for Refusal {
     fn from(error: BadDestination) -> Self {
         Self::new(Why::BadRequest, error.to_string())
+    }
+}
+
+/// Why there is no session to the destination that was wanted.
+impl From<&SessionFailure> for Refusal {
+    fn from(failure: &SessionFailure) -> Self {
+        let why = match (failure.aws(), failure) {
+            (Some(error), _) if error.is_access_denied() => Why::NotAllowed,
+            (Some(error), _) if error.code() == Some("TargetNotConnected") => Why::HostUnreachable,
+            (Some(_), _) => Why::General,
+            // In the words of the agents, which have no others.
+            (None, SessionFailure::Closed(text)) if text.contains("is forbidden") => {
+                Why::NotAllowed
+            }
+            (None, SessionFailure::Closed(text)) if text.contains("Unable to connect") => {
+                Why::ConnectionRefused
+            }
+            (
+                None,
+                SessionFailure::TimedOut | SessionFailure::Protocol(SessionError::NoAnswer(_)),
+            ) => Why::TimedOut,
+            (None, _) => Why::General,
+        };
+        Self::new(why, failure.to_string())
     }
 }

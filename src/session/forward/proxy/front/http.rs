@@ -6,7 +6,7 @@ use httparse::{Request as Head, Status};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::super::destination::Destination;
-use super::super::refusal::{Refusal, Why};
+use super::super::refusal::Refusal;
 use super::{Client, Rejected, Request, lost};
 
 /// The longest head of a request, in bytes.

@@ -1,0 +1,277 @@
+//! The task behind a link: has a session started, connections carried, and the session ended when
+//! nobody has used it for long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::debug;
+
+use super::super::backoff::Backoff;
+use super::super::listener::Accepted;
+use super::super::report::{Notice, Reports};
+use super::super::route::{Begin, Route, conclude, may_pass, mode};
+use super::super::{Mode, Over, Stop};
+use super::ProxyNotice;
+use super::link::{Link, State};
+use super::pool::Pool;
+use super::refusal::Refusal;
+use crate::channel::{Channel, Event};
+use crate::protocol::error::SessionError;
+use crate::protocol::smux::{Command, Header};
+use crate::session::SessionFailure;
+use crate::session::opening::Opened;
+
+/// How long attempts to have a session are repeated. Clients of a proxy can be told that there is
+/// none, and may know better what to do than wait.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long an agent may take to make a session ready for connections.
+const SETTING_UP: Duration = Duration::from_secs(30);
+
+/// One destination's session at work.
+pub struct Carrier {
+    /// What clients see of it.
+    pub link: Arc<Link>,
+    /// Where it leads.
+    pub route: Route,
+    /// What the route tells.
+    pub reports: Reports,
+    /// Those to be carried.
+    pub queue: mpsc::Receiver<Accepted>,
+    /// Passes on what happens.
+    pub teller: Teller,
+}
+
+impl Carrier {
+    /// Runs until the session is over, nobody uses it, or its link is told to stop.
+    pub async fn run(mut self) {
+        let mut stop = self.link.stop();
+        let state = match self.open(&mut stop).await {
+            Ok(opened) => {
+                self.link.set(State::Up);
+                self.serve(opened, stop).await;
+                State::Over
+            }
+            Err(Some(failure)) => {
+                self.teller.failed(failure.to_string(), failure.hint());
+                State::Failed(Refusal::from(&failure))
+            }
+            Err(None) => State::Over,
+        };
+        // In this order: who finds the link over gets another.
+        self.teller.pool.forget(&self.link);
+        self.link.set(state);
+    }
+
+    /// Has a session started, by several attempts where that may help.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none; `None` if it is not wanted any more.
+    async fn open(&mut self, stop: &mut Stop) -> Result<Opened, Option<SessionFailure>> {
+        let mut backoff = Backoff::default();
+        let since = Instant::now();
+        loop {
+            tokio::select! {
+                () = stop.wanted() => return Err(None),
+                () = backoff.wait() => {}
+            }
+            let attempt = attempt(&self.route, stop);
+            tokio::pin!(attempt);
+            let outcome = loop {
+                tokio::select! {
+                    outcome = &mut attempt => break outcome,
+                    Some(report) = self.reports.next() => self.teller.pass_on(report.notice),
+                }
+            };
+            let failure = match outcome {
+                Ok(opened) => return Ok(opened),
+                Err(Over::Stopped) => return Err(None),
+                Err(over) => over.into_failure().unwrap_or_else(|| {
+                    SessionFailure::Closed("the agent ended it at once".to_owned())
+                }),
+            };
+            let after = backoff.failed();
+            if !may_pass(&failure) || since.elapsed() + after > PATIENCE {
+                return Err(Some(failure));
+            }
+            self.teller.pass_on(Notice::Restarting {
+                after,
+                why: failure.to_string(),
+                hint: failure.hint(),
+            });
+        }
+    }
+
+    /// Has connections carried by the session, and by others that follow it.
+    async fn serve(&mut self, opened: Opened, mut stop: Stop) {
+        let Self {
+            link,
+            route,
+            reports,
+            queue,
+            teller,
+        } = self;
+        let idle = teller.pool.idle();
+        let mut users = link.users();
+        let mut unused = Some(Instant::now() + idle);
+        let run = route.run(Begin::With(opened), queue, &mut stop);
+        tokio::pin!(run);
+        let over = loop {
+            tokio::select! {
+                over = &mut run => break over,
+                Some(report) = reports.next() => teller.pass_on(report.notice),
+                () = users.changed(), if unused.is_some() => {
+                    teller.pool.touch(link);
+                    unused = Some(Instant::now() + idle);
+                }
+                () = until(unused) => {
+                    // Somebody may use it without a pause.
+                    unused = Some(Instant::now() + idle);
+                    if teller.pool.retire(link) {
+                        link.leave(Some(format!("unused for {} s", idle.as_secs())));
+                        unused = None;
+                    }
+                }
+            }
+        };
+        debug!(?over, "left a destination");
+        while let Some(report) = reports.try_next() {
+            teller.pass_on(report.notice);
+        }
+        if let Some(why) = link.farewell() {
+            teller.closed(why);
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Has a session that takes connections.
+async fn attempt(route: &Route, stop: &mut Stop) -> Result<Opened, Over> {
+    let mut opened = route.open(stop).await?;
+    if mode(&opened) != Mode::Mux {
+        return Ok(opened);
+    }
+    let over = tokio::select! {
+        () = stop.wanted() => Over::Stopped,
+        ready = timeout(SETTING_UP, takes_connections(&mut opened.channel)) => match ready {
+            Ok(Ok(())) => return Ok(opened),
+            Ok(Err(over)) => over,
+            Err(_) => Over::Failed(SessionError::NoAnswer(SETTING_UP.as_secs()).into()),
+        },
+    };
+    conclude(opened, &over, stop).await;
+    Err(over)
+}
+
+/// Waits until the agent takes connections: some time after it has said what the session is, it
+/// has looked the host up, and may have found it forbidden. What it acknowledges then is a frame
+/// without a meaning.
+async fn takes_connections(channel: &mut Channel) -> Result<(), Over> {
+    let sender = channel.sender();
+    // An error is followed by the channel's last event.
+    if let Ok(permit) = sender.reserve().await {
+        let nothing = Header::bare(Command::Nop, 0).encode();
+        permit.send(Bytes::copy_from_slice(&nothing));
+    }
+    let flushed = sender.flush();
+    tokio::pin!(flushed);
+    let mut waiting = true;
+    loop {
+        tokio::select! {
+            event = channel.next() => match event {
+                Some(Event::End(end)) => return Err(Over::of(end)),
+                Some(event) => debug!(?event, "ignored before the first connection"),
+                None => return Err(Over::Closed(String::new())),
+            },
+            acknowledged = &mut flushed, if waiting => {
+                if acknowledged {
+                    return Ok(());
+                }
+                waiting = false;
+            }
+        }
+    }
+}
+
+/// Tells of one destination where everything else of the proxy is told.
+pub struct Teller {
+    pool: Arc<Pool>,
+    link: Arc<Link>,
+    destination: String,
+    /// The session that there is.
+    session_id: Option<String>,
+}
+
+impl Teller {
+    /// One for this link.
+    pub fn new(pool: &Arc<Pool>, link: &Arc<Link>) -> Self {
+        Self {
+            pool: Arc::clone(pool),
+            link: Arc::clone(link),
+            destination: link.destination().to_string(),
+            session_id: None,
+        }
+    }
+
+    /// Passes on what the route tells, with the name of its destination.
+    fn pass_on(&mut self, notice: Notice) {
+        let at = |text: String| format!("{}: {text}", self.destination);
+        let notice = match notice {
+            Notice::Ready { session_id } => {
+                self.session_id = Some(session_id.clone());
+                Notice::Proxy(ProxyNotice::Opened {
+                    destination: self.destination.clone(),
+                    session_id,
+                })
+            }
+            Notice::Over { why, .. } => {
+                // Those who wait get another session from the route. The next to come hears
+                // whether there is one.
+                if self.pool.retire(&self.link) {
+                    self.link.leave(None);
+                }
+                return self.closed(why);
+            }
+            Notice::GivenUp { why, hint, .. } => return self.failed(why, hint),
+            Notice::Restarting { after, why, hint } => Notice::Restarting {
+                after,
+                why: at(why),
+                hint,
+            },
+            Notice::Message(text) => Notice::Message(at(text)),
+            Notice::Loss(text) => Notice::Loss(at(text)),
+            Notice::Slow(text) => Notice::Slow(at(text)),
+            notice => notice,
+        };
+        self.pool.report().report(notice);
+    }
+
+    /// There is no session to be had.
+    fn failed(&self, why: String, hint: Option<String>) {
+        self.pool.tell(ProxyNotice::Failed {
+            destination: self.destination.clone(),
+            why,
+            hint,
+        });
+    }
+
+    /// The session is over, if there was one.
+    fn closed(&mut self, why: String) {
+        if let Some(session_id) = self.session_id.take() {
+            self.pool.tell(ProxyNotice::Closed {
+                destination: self.destination.clone(),
+                session_id,
+                why,
+            });
+        }
+    }
+}
