@@ -32,10 +32,11 @@ use super::listener::Accepted;
 use super::report::Reporter;
 use crate::mux::Socket as _;
 
-use self::destination::Destination;
+
 use self::link::Claim;
 use self::pool::Pool;
 
+pub use destination::Destination;
 pub use notice::ProxyNotice;
 pub use pool::Options;
 
