@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Loopback;
-use super::state::{Control, Injection, Scripted};
+use super::record::{Control, Injection};
+use super::state::Scripted;
 use super::stats::Stats;
 
 impl Loopback {
@@ -73,8 +74,12 @@ impl Loopback {
     /// Does what calls of `operation` ask for, but holds their answers back; `None` lets them go.
     pub fn hold(&self, operation: Option<&str>) {
         self.shared
-            .change(|state| state.held = operation.map(str::to_owned));
-        self.shared.released.notify_waiters();
+            .release(|state| state.held = operation.map(str::to_owned));
+    }
+
+    /// Lets connects of agents to ports take until this ends, as where nothing answers.
+    pub fn hang_dials(&self, hang: bool) {
+        self.shared.release(|state| state.hang_dials = hang);
     }
 
     /// Answers the next `count` calls of ResumeSession with an internal error (HTTP 500).

@@ -14,8 +14,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 use super::door::Door;
+use super::record::Control;
 use super::sigv4::{self, Signed};
-use super::state::{Control, Shared, wall_clock};
+use super::state::{Shared, wall_clock};
 use crate::protocol::payload::find;
 
 /// A client's connection.

@@ -24,6 +24,7 @@ mod host;
 mod keys;
 mod options;
 mod output;
+mod record;
 mod session;
 mod sigv4;
 mod state;
@@ -39,7 +40,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub use self::options::{Node, Options};
-pub use self::state::{Injection, Scripted};
+pub use self::record::Injection;
+pub use self::state::Scripted;
 pub use self::stats::{PushedKey, Stats};
 
 use self::host::Remains;

@@ -6,13 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::document::Program;
-use super::gateway::Socket;
 use super::host::Remains;
+use super::record::{Control, Record, Status};
 use super::sigv4::Signer;
 use super::stats::Stats;
 use super::{Node, Options};
@@ -26,76 +25,6 @@ const HISTORY: usize = 1000;
 const DATA_KEYS: usize = 1000;
 /// Controls that wait for a session.
 const CONTROLS: usize = 64;
-
-/// Where a session is, as DescribeSessions tells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Status {
-    Connecting,
-    Connected,
-    Disconnected,
-    Terminated,
-    Failed,
-}
-
-impl Status {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Connecting => "Connecting",
-            Self::Connected => "Connected",
-            Self::Disconnected => "Disconnected",
-            Self::Terminated => "Terminated",
-            Self::Failed => "Failed",
-        }
-    }
-
-    pub(super) fn is_over(self) -> bool {
-        matches!(self, Self::Terminated | Self::Failed)
-    }
-}
-
-/// A session as the service knows it.
-pub(super) struct Record {
-    pub(super) id: String,
-    pub(super) target: String,
-    pub(super) document: Option<String>,
-    pub(super) reason: Option<String>,
-    pub(super) started: SystemTime,
-    pub(super) ended: Option<SystemTime>,
-    pub(super) status: Status,
-    pub(super) details: String,
-    pub(super) control: mpsc::Sender<Control>,
-    /// Path and query of every StreamUrl, the newest last.
-    pub(super) streams: Vec<String>,
-}
-
-/// What a session is told from outside.
-pub(super) enum Control {
-    /// A client with a valid token is there.
-    Attach(Box<Socket>),
-    /// The service ends the session.
-    Terminate,
-    /// It does so of itself, and says why.
-    End(String),
-    /// Cut the connection.
-    Cut,
-    /// Close it with a close frame.
-    Close(u16, String),
-    /// Forward nothing, or go on.
-    Stall(bool),
-    /// Send this to the client as it is.
-    Inject(Injection),
-    /// Send this as output of connections.
-    InjectOutput(Bytes),
-}
-
-/// A frame that no agent sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Injection {
-    /// As a binary frame.
-    Binary(Bytes),
-    /// As a text frame.
-    Text(String),
-}
 
 /// An answer prepared by a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +70,8 @@ pub(super) struct State {
     pub(super) deny_resume: bool,
     /// The operation whose answers are held back.
     pub(super) held: Option<String>,
+    /// Agents' connects take for ever.
+    pub(super) hang_dials: bool,
     pub(super) fail_resumes: u32,
     pub(super) forbid_upgrades: bool,
     pub(super) refuse_upgrades: u32,
@@ -171,8 +102,8 @@ pub(super) struct Shared {
     pub(super) access_key_id: String,
     pub(super) secret_access_key: String,
     pub(super) gateway: String,
-    /// Told when [`State::held`] changes.
-    pub(super) released: Notify,
+    /// Told when something is not held back any more.
+    released: Notify,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -213,6 +144,26 @@ impl Shared {
         let result = change(&mut self.state());
         self.changed.notify_all();
         result
+    }
+
+    /// Waits while a test holds something back.
+    pub(super) async fn wait_while(&self, held: impl Fn(&State) -> bool) {
+        loop {
+            let released = self.released.notified();
+            tokio::pin!(released);
+            // Before the look, so that no release in between is missed.
+            released.as_mut().enable();
+            if !held(&self.state()) {
+                return;
+            }
+            released.await;
+        }
+    }
+
+    /// Changes what is held back.
+    pub(super) fn release(&self, change: impl FnOnce(&mut State)) {
+        self.change(change);
+        self.released.notify_waiters();
     }
 
     /// Waits until `condition` holds, at most for `limit`; whether it does.

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 
 use super::door::Door;
 use super::sigv4::{self, Signed};
-use super::state::{Shared, wall_clock};
+use super::state::{Shared, State, wall_clock};
 
 /// Connections at once.
 const CONNECTIONS: usize = 64;
@@ -109,16 +109,8 @@ async fn wait_while_held(shared: &Shared, head: &hyper::http::request::Parts) {
     let operation = target
         .and_then(|value| value.to_str().ok()?.split_once('.'))
         .map_or("", |(_, operation)| operation);
-    loop {
-        let released = shared.released.notified();
-        tokio::pin!(released);
-        // Before the look, so that no release in between is missed.
-        released.as_mut().enable();
-        if shared.state().held.as_deref() != Some(operation) {
-            return;
-        }
-        released.await;
-    }
+    let held = |state: &State| state.held.as_deref() == Some(operation);
+    shared.wait_while(held).await;
 }
 
 fn error_body(refusal: Refusal) -> (StatusCode, String) {

@@ -7,7 +7,8 @@ use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::super::document::Program;
-use super::super::state::{Control, Grant, Record, Shared};
+use super::super::record::{Control, Record};
+use super::super::state::{Grant, Shared};
 use super::{ACCOUNT, Answer, Refusal, refuse, required, text};
 
 /// The most sessions in one page of DescribeSessions.

@@ -22,7 +22,8 @@ use super::document::Program;
 use super::fault::{Cut, Line};
 use super::host::{Host, HostEvent};
 use super::output::Cutter;
-use super::state::{Control, Shared, Status, TOKEN_LIFE, random, wall_millis};
+use super::record::{Control, Status};
+use super::state::{Shared, TOKEN_LIFE, random, wall_millis};
 use crate::protocol::message::{AgentMessage, MessageType, PayloadType};
 use crate::protocol::payload::Flag;
 

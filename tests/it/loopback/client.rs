@@ -273,7 +273,7 @@ impl Client {
                     "ClientVersion": self.version,
                     "ProcessedClientActions": [{ "ActionType": "SessionType", "ActionStatus": 1 }],
                 });
-                self.send(PayloadType::HANDSHAKE_RESPONSE, &response.to_string());
+                self.send(PayloadType::HANDSHAKE_RESPONSE, response.to_string());
             } else if message.payload_type == PayloadType::HANDSHAKE_COMPLETE {
                 self.complete = true;
             } else {

@@ -71,6 +71,7 @@ impl Destination {
     ///
     /// What became of the first address, as agents word it.
     pub(super) async fn dial(&self) -> Result<TcpStream, String> {
+        self.shared.wait_while(|state| state.hang_dials).await;
         let outcome = self.connect().await;
         self.shared.change(|state| match outcome {
             Ok(_) => state.stats.dialled += 1,
