@@ -14,6 +14,7 @@ mod loopback;
 mod output;
 mod parameters;
 mod plugin;
+mod port_document;
 pub mod report;
 mod resume_session;
 mod shorthand;

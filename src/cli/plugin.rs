@@ -13,6 +13,7 @@ use crate::aws::{self, Aws, SessionGrant};
 use crate::channel;
 use crate::protocol::payload::find;
 use crate::protocol::version::CLIENT_VERSION;
+use crate::session::forward::Given;
 use crate::session::{self, Options, Outcome, SessionFailure, Setup, Style};
 use crate::terminal;
 
@@ -37,6 +38,8 @@ struct Request {
     profile: String,
     /// `None` in the form of old CLIs, which rules out encryption.
     target: Option<String>,
+    /// Whether the caller asked for a document, which may be one that uses stdout for data.
+    names_document: bool,
     endpoint: String,
     /// Any status but 0 would make the AWS CLI print the token.
     token_in_arguments: bool,
@@ -83,10 +86,10 @@ fn start(words: &[&str]) -> u8 {
         }
         Err(reason) => return print(&format!("Cannot perform start session: {reason}\n")),
     };
-    let target = match words.get(4) {
-        None => None,
-        Some(request) => match parse_target(request) {
-            Some(target) => Some(target),
+    let (target, names_document) = match words.get(4) {
+        None => (None, false),
+        Some(request) => match parse_request(request) {
+            Some((target, names_document)) => (Some(target), names_document),
             None => {
                 report::error(
                     "the StartSession request (fifth argument) is no JSON object with a Target",
@@ -101,6 +104,7 @@ fn start(words: &[&str]) -> u8 {
         region: argument(1).to_owned(),
         profile: argument(3).to_owned(),
         target,
+        names_document,
         endpoint: argument(5).to_owned(),
         token_in_arguments,
     })
@@ -151,8 +155,10 @@ async fn attach(request: Request) -> anyhow::Result<Outcome> {
         aws,
         grant: request.grant,
         target,
+        forward: Given::default(),
         options: Options {
             style: Style::Plugin,
+            hold_announcement: request.names_document,
             channel: channel::Options {
                 no_data_keys: request.target.is_none().then(|| NO_DATA_KEYS.to_owned()),
                 ..channel::Options::default()
@@ -200,14 +206,17 @@ fn parse_response(text: &str) -> Result<Option<SessionGrant>, String> {
     })
 }
 
-fn parse_target(request: &str) -> Option<String> {
-    match serde_json::from_str(request) {
-        Ok(Value::Object(map)) => match find(&map, "Target") {
-            Some(Value::String(target)) => Some(target.clone()),
-            _ => None,
-        },
-        _ => None,
-    }
+/// The target of a StartSession request, and whether it names a document.
+fn parse_request(request: &str) -> Option<(String, bool)> {
+    let Ok(Value::Object(map)) = serde_json::from_str(request) else {
+        return None;
+    };
+    let Some(Value::String(target)) = find(&map, "Target") else {
+        return None;
+    };
+    let document = find(&map, "DocumentName").and_then(Value::as_str);
+    let names_document = document.is_some_and(|name| !name.is_empty());
+    Some((target.clone(), names_document))
 }
 
 /// Takes a variable out of the environment, so that no child of ours inherits the token.

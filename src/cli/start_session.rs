@@ -10,8 +10,9 @@ use tracing::debug;
 use super::global::Global;
 use super::liveness::Liveness;
 use super::report::Failure;
-use super::{input, parameters};
+use super::{input, parameters, port_document};
 use crate::aws::{Aws, SessionGrant, StartSession};
+use crate::session::forward::{Given, Listener};
 use crate::session::{self, Setup};
 use crate::terminal::{self, Signals};
 
@@ -36,6 +37,9 @@ pub struct Args {
     /// All of these as JSON (or file://PATH): Target, DocumentName, Reason, Parameters
     #[arg(long, value_name = "JSON")]
     cli_input_json: Option<String>,
+    /// End when the session of a forwarded port is over, rather than start another when it is used
+    #[arg(long)]
+    no_restart: bool,
     #[command(flatten)]
     manners: Manners,
 }
@@ -71,12 +75,33 @@ impl Manners {
 /// Runs the subcommand; the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let options = args.manners.options();
+    let restart = !args.no_restart;
     let request = request(args)?;
+    // A port that cannot be had is no reason to begin a session.
+    let listener = match port_document::bind(&request)? {
+        Some(bind) => Some(
+            Listener::bind(&bind)
+                .await
+                .map_err(port_document::failure)?,
+        ),
+        None => None,
+    };
     let aws = global.aws().await?;
-    match start(&aws, &request).await? {
-        Started::Session(grant) => attach(aws, grant, request.target, options).await,
-        Started::Signal(number) => Ok(128 + number),
-    }
+    let grant = match start(&aws, &request).await? {
+        Started::Session(grant) => grant,
+        Started::Signal(number) => return Ok(128 + number),
+    };
+    run_session(Setup {
+        aws,
+        grant,
+        target: request.target.clone(),
+        options,
+        forward: Given {
+            listener,
+            again: restart.then_some(request),
+        },
+    })
+    .await
 }
 
 /// What became of the wish for a session.
@@ -133,13 +158,18 @@ pub async fn attach(
     target: String,
     options: session::Options,
 ) -> anyhow::Result<u8> {
-    terminal::install_panic_hook();
-    let setup = Setup {
+    run_session(Setup {
         aws,
         grant,
         target,
         options,
-    };
+        forward: Given::default(),
+    })
+    .await
+}
+
+async fn run_session(setup: Setup) -> anyhow::Result<u8> {
+    terminal::install_panic_hook();
     Ok(session::run(setup).await?.status())
 }
 

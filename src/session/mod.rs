@@ -42,6 +42,8 @@ pub struct Setup {
     pub target: String,
     /// How to behave.
     pub options: Options,
+    /// For a session that forwards a port.
+    pub forward: forward::Given,
 }
 
 /// How a session is to behave.
@@ -86,6 +88,7 @@ pub async fn run(setup: Setup) -> Result<Outcome, SessionFailure> {
         grant,
         target,
         options,
+        forward,
     } = setup;
     let front = Front::new(options.clone(), &grant.session_id)?;
     // Keys typed in a session are for its other side, though reconnecting may want new
@@ -97,7 +100,7 @@ pub async fn run(setup: Setup) -> Result<Outcome, SessionFailure> {
         Err(outcome) => return outcome,
     };
     if let SessionType::Port(_) = opened.kind {
-        return forward::run(front, opened).await;
+        return forward::run(front, opened, forward).await;
     }
     match shell::Session::start(front, opened).await {
         Ok(session) => session.run().await,

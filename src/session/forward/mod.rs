@@ -21,13 +21,28 @@ use super::ending::{Outcome, SessionFailure};
 use super::front::Front;
 use super::leave::{Exit, Leaving};
 use super::opening::Opened;
+use crate::aws::StartSession;
 use crate::protocol::SessionType;
 
+pub use listener::Listener;
 pub use over::{Over, Stop, Stopper};
 pub use properties::{Mode, Properties};
 
+/// What is given for the case that a session forwards a port.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// Listens already.
+    pub listener: Option<Listener>,
+    /// What to ask the service for once the session is over, if another is to follow.
+    pub again: Option<StartSession>,
+}
+
 /// Runs a port session that the user started by itself, to its end.
-pub(super) async fn run(front: Front, opened: Opened) -> Result<Outcome, SessionFailure> {
+pub(super) async fn run(
+    front: Front,
+    opened: Opened,
+    given: Given,
+) -> Result<Outcome, SessionFailure> {
     let properties = match &opened.kind {
         SessionType::Port(properties) => Properties::read(properties),
         _ => Properties::default(),
@@ -35,6 +50,7 @@ pub(super) async fn run(front: Front, opened: Opened) -> Result<Outcome, Session
     if properties.mode(opened.features) == Mode::Stdio {
         return stdio::run(front, opened).await;
     }
+    drop(given);
     let leaving = Leaving {
         aws: opened.aws,
         session_id: opened.session_id,
