@@ -4,6 +4,7 @@ mod arbitrary;
 mod deadlines;
 mod garbage;
 mod plan;
+mod tunnels;
 mod world;
 
 use std::time::Duration;
