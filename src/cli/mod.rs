@@ -3,7 +3,9 @@
 //! Names and meanings are those of `aws ssm` where it has them. stdout is only data; everything
 //! else goes to stderr.
 
+mod child;
 mod describe_sessions;
+mod forward;
 mod get_connection_status;
 mod global;
 mod input;
@@ -53,6 +55,8 @@ pub struct Cli {
 enum Command {
     /// Start a session on a node: a shell, or what the document says
     StartSession(start_session::Args),
+    /// Lead local ports to a node, or through it to other hosts
+    Forward(forward::Args),
     /// Attach to a session whose client is gone (one that still runs would take it back)
     ResumeSession(resume_session::Args),
     /// End a session for good
@@ -108,6 +112,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     let status = runtime.block_on(async {
         match command {
             Command::StartSession(args) => start_session::run(&global, args).await,
+            Command::Forward(args) => forward::run(&global, args).await,
             Command::ResumeSession(args) => resume_session::run(&global, args).await,
             Command::TerminateSession(args) => terminate_session::run(&global, args).await,
             Command::DescribeSessions(args) => describe_sessions::run(&global, args).await,

@@ -31,6 +31,36 @@ pub mod plugin {
     pub fn timed_out(session_id: &str) -> String {
         format!("Session: {session_id} timed out.\n")
     }
+
+    /// `place`, such as `Port 54321`, accepts connections; `many` at once or not.
+    pub fn listening(place: &str, session_id: &str, many: bool) -> String {
+        let waiting = if many {
+            "Waiting for connections...\n"
+        } else {
+            ""
+        };
+        format!("{place} opened for sessionId {session_id}.\n{waiting}")
+    }
+
+    /// The first connection is there.
+    pub fn accepted(session_id: &str, many: bool) -> String {
+        if many {
+            format!("\nConnection accepted for session [{session_id}]\n")
+        } else {
+            format!("Connection accepted for session {session_id}.\n")
+        }
+    }
+
+    /// The agent cannot connect to the destination.
+    pub const REFUSED: &str = "\nConnection to destination port failed, check SSM Agent logs.\n";
+
+    /// A signal ends a port session.
+    pub const INTERRUPTED: &str = "Terminate signal received, exiting.\n";
+
+    /// The session cannot be used.
+    pub fn failed(reason: &str) -> String {
+        format!("Cannot perform start session: {reason}\n")
+    }
 }
 
 /// One line a loss, whether it is mended at once or not; further lines only if it lasts. What is

@@ -108,6 +108,8 @@ pub struct BindError {
     why: String,
     hint: Option<String>,
     kind: io::ErrorKind,
+    /// In the system's words alone.
+    system: String,
 }
 
 impl BindError {
@@ -121,9 +123,10 @@ impl BindError {
         self.kind
     }
 
-    /// The place that was meant.
-    pub fn place(&self) -> &str {
-        &self.place
+    /// As programs in Go tell it; `network` is `tcp` or `unix`.
+    pub(super) fn as_in_go(&self, network: &str) -> String {
+        let system = self.system.to_lowercase();
+        format!("listen {network} {}: bind: {system}", self.place)
     }
 
     pub(super) fn new(place: impl fmt::Display, error: &io::Error) -> Self {
@@ -132,6 +135,7 @@ impl BindError {
             why: plain(error),
             hint: None,
             kind: error.kind(),
+            system: plain(error),
         }
     }
 

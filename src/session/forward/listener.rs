@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-#[cfg(unix)]
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -210,6 +209,13 @@ impl Accepting {
     /// Accepts into `queue`.
     pub fn start(listener: Listener, queue: mpsc::Sender<Accepted>) -> Self {
         Self(tokio::spawn(listener.accept_into(queue)))
+    }
+
+    /// Ends it, and returns when the place is free again.
+    pub async fn end(mut self) {
+        self.0.abort();
+        // It was cancelled, or had ended before.
+        let _ = (&mut self.0).await;
     }
 }
 

@@ -5,6 +5,7 @@ mod basic;
 pub mod bind;
 mod leave;
 pub mod listener;
+mod local;
 pub mod over;
 mod owner;
 pub mod properties;
@@ -19,7 +20,6 @@ mod unix_socket;
 
 use super::ending::{Outcome, SessionFailure};
 use super::front::Front;
-use super::leave::{Exit, Leaving};
 use super::opening::Opened;
 use crate::aws::StartSession;
 use crate::protocol::SessionType;
@@ -50,16 +50,5 @@ pub(super) async fn run(
     if properties.mode(opened.features) == Mode::Stdio {
         return stdio::run(front, opened).await;
     }
-    drop(given);
-    let leaving = Leaving {
-        aws: opened.aws,
-        session_id: opened.session_id,
-        channel: opened.channel,
-        front,
-        raw: None,
-        exit_code: None,
-        incomplete: false,
-    };
-    let failure = SessionFailure::Unsupported("Port");
-    leaving.leave(Exit::Leave(Err(failure))).await
+    local::run(front, opened, given, &properties).await
 }

@@ -2,15 +2,14 @@
 
 use tokio::sync::watch;
 
-use crate::aws;
-use crate::channel::{ConnectError, End, ReconnectError};
+use crate::channel::End;
 use crate::protocol::error::SessionError;
 use crate::session::ending::{SessionFailure, printable};
 
 /// How a port session ended.
 #[derive(Debug)]
 pub enum Over {
-    /// The service or the agent ended it; the reason may be empty.
+    /// The service or the agent ended it; the reason, as it came, may be empty.
     Closed(String),
     /// The service says that it is over: idle for too long, at its maximum duration, or terminated
     /// while the connection was lost.
@@ -25,7 +24,7 @@ impl Over {
     /// What the end of a channel is for its session.
     pub fn of(end: End) -> Self {
         match end {
-            End::Closed(reason) => Self::Closed(printable(&reason)),
+            End::Closed(reason) => Self::Closed(reason),
             End::TimedOut => Self::TimedOut,
             end => Self::Failed(SessionFailure::of(end)),
         }
@@ -37,16 +36,10 @@ impl Over {
             // A loopback or metadata address: agents refuse it whenever they are asked.
             Self::Closed(reason) => !reason.contains("is forbidden"),
             Self::TimedOut => true,
-            Self::Failed(failure) => match failure {
-                SessionFailure::Protocol(SessionError::Refused(_)) => false,
-                SessionFailure::NotConnected(ConnectError::Aws(error))
-                | SessionFailure::LostForGood(ReconnectError::Resume(error)) => !matches!(
-                    error.kind(),
-                    aws::Kind::Configuration | aws::Kind::Credentials
-                ),
-                SessionFailure::Local { .. } => false,
-                _ => true,
-            },
+            Self::Failed(failure) => !matches!(
+                failure,
+                SessionFailure::Protocol(SessionError::Refused(_)) | SessionFailure::Local { .. }
+            ),
             Self::Stopped => false,
         }
     }
@@ -55,7 +48,7 @@ impl Over {
     pub fn into_failure(self) -> Option<SessionFailure> {
         match self {
             Self::Closed(reason) if reason.is_empty() => None,
-            Self::Closed(reason) => Some(SessionFailure::Closed(reason)),
+            Self::Closed(reason) => Some(SessionFailure::Closed(printable(&reason))),
             Self::TimedOut => Some(SessionFailure::TimedOut),
             Self::Failed(failure) => Some(failure),
             Self::Stopped => None,

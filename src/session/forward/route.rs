@@ -345,7 +345,7 @@ pub fn reason(over: &Over) -> String {
         Over::Closed(reason) if reason.is_empty() => {
             "it was terminated, or reached its idle timeout or maximum duration".to_owned()
         }
-        Over::Closed(reason) => reason.clone(),
+        Over::Closed(reason) => printable(reason),
         Over::TimedOut => "it timed out or was terminated while the connection was lost".to_owned(),
         Over::Failed(failure) => failure.to_string(),
         Over::Stopped => "it was left".to_owned(),

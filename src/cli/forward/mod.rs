@@ -1,0 +1,209 @@
+//! `ssmx forward`: local ports that lead to a node, or through it to other hosts.
+
+mod events;
+mod spec;
+mod tunnels;
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::global::Global;
+use super::liveness::Liveness;
+use super::port_document;
+use super::report::{self, Failure};
+use crate::session::forward::bind::{Bind, Host};
+use crate::session::forward::listener::Listener;
+use crate::session::forward::route::Settings;
+
+use events::{Destination, Label, Teller};
+use spec::Forward;
+use tunnels::{Bound, Leads, Tunnels};
+
+/// `ssmx forward`
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    override_usage = "ssmx forward [OPTIONS] TARGET -L [BIND:]LPORT:[HOST:]RPORT … [-D [BIND:]PORT] \
+    [-- COMMAND …]",
+    after_help = "Examples:\n  \
+    ssmx forward i-… -L 5432                          port 5432 here is port 5432 of the node\n  \
+    ssmx forward i-… -L 15432:db.internal:5432        a host that the node can reach\n  \
+    ssmx forward i-… -L 0:db:5432 -- sh -c 'psql -h localhost -p $SSMX_PORT'\n  \
+    ssmx forward i-… -D 1080                          any host: SOCKS5 and HTTP CONNECT\n\n\
+    COMMAND gets SSMX_PORT and SSMX_PORT_1, SSMX_PORT_2 … (of each -L), SSMX_SOCKET_1 … (for Unix \
+    sockets) and SSMX_SOCKS_PORT (of -D). Local ports are open to this machine alone, unless BIND \
+    says otherwise (* is all addresses; without BIND, SSM_PLUGIN_LOCAL_HOST counts)."
+)]
+pub struct Args {
+    /// Node: i-…, mi-…, or ecs:CLUSTER_TASK_RUNTIME
+    #[arg(value_name = "TARGET", required_unless_present = "target_option")]
+    target: Option<String>,
+    /// The same
+    #[arg(
+        long = "target",
+        value_name = "TARGET",
+        conflicts_with = "target",
+        hide = true
+    )]
+    target_option: Option<String>,
+    /// Lead a local port (0: any free one) or Unix socket (/PATH) to a port of the node, or of a
+    /// HOST as the node knows it; may be repeated
+    #[arg(short = 'L', long = "local", value_name = "[BIND:]LPORT:[HOST:]RPORT")]
+    local: Vec<String>,
+    /// Be a proxy (SOCKS5, HTTP CONNECT) on a local port, whose clients go through the node; may be
+    /// repeated
+    #[arg(short = 'D', long = "dynamic", value_name = "[BIND:]PORT")]
+    dynamic: Vec<String>,
+    /// Tell what happens on stdout, an object a line: ready, connect, reconnect, exit …
+    #[arg(long, conflicts_with = "command")]
+    json: bool,
+    /// Start no session before the first connection
+    #[arg(long)]
+    lazy: bool,
+    /// End with the first session that is over, instead of starting another when it is needed
+    #[arg(long)]
+    no_restart: bool,
+    /// Why; goes into the history of the sessions
+    #[arg(long)]
+    reason: Option<String>,
+    /// Seconds that a connection which reads nothing may keep others waiting; 0 for ever
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    slow_reader_timeout: u32,
+    /// Seconds after which -D ends a session that nobody uses
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    idle_timeout: u32,
+    #[command(flatten)]
+    liveness: Liveness,
+    /// Run this once all is ready; its end is the end
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Runs the subcommand; the exit status.
+pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
+    let json = args.json;
+    let (result, teller) = match start(global, &args).await {
+        Ok(tunnels) => tunnels.run(&args.command).await,
+        Err(error) => (Err(error), Some(Teller::new(Vec::new(), false, json))),
+    };
+    if let Some(teller) = teller {
+        let (status, reason) = match &result {
+            Ok(status) => (*status, None),
+            Err(error) => (report::status(error), Some(format!("{error:#}"))),
+        };
+        teller.exit(status, reason.as_deref()).await;
+    }
+    result
+}
+
+/// Listens on all ports; then, and only then, has sessions started.
+async fn start(global: &Global, args: &Args) -> anyhow::Result<Tunnels> {
+    let target = args.target.as_ref().or(args.target_option.as_ref());
+    let target = target
+        .filter(|target| !target.is_empty())
+        .ok_or_else(|| Failure::usage("no target").hint("give the node's id, i-…"))?;
+    let mut bound = Vec::new();
+    for (bind, text, leads) in plan(args)? {
+        let listener = Listener::bind(&bind).await;
+        let listener = listener.map_err(port_document::failure)?;
+        let destination = leads.as_ref().map(|forward| Destination {
+            shown: match forward.destination.is_the_node() {
+                true => format!("{target}:{}", forward.port),
+                false => forward.destination.to_string(),
+            },
+            host: forward.host.clone(),
+            port: forward.port,
+        });
+        let label = Label {
+            text,
+            place: listener.place().clone(),
+            destination,
+        };
+        let leads = match leads {
+            Some(forward) => Leads::To(forward.destination.request(target, args.reason.as_deref())),
+            None => Leads::Anywhere {
+                target: target.clone(),
+                reason: args.reason.clone(),
+                idle: Duration::from_secs(args.idle_timeout.into()),
+            },
+        };
+        bound.push(Bound {
+            listener,
+            label,
+            leads,
+        });
+    }
+    let aws = global.aws().await?;
+    if !args.lazy {
+        // This may ask the user, who may answer with Ctrl-C.
+        let what = format!("cannot start a session on {target}");
+        aws.prepare(&what).await?;
+    }
+    let slow_reader = args.slow_reader_timeout;
+    let settings = Settings {
+        aws,
+        channel: args.liveness.options(),
+        slow_reader: (slow_reader > 0).then(|| Duration::from_secs(slow_reader.into())),
+        restart: !args.no_restart,
+    };
+    Tunnels::start(bound, settings, args.lazy, args.json)
+}
+
+/// What to listen on, as which option said, and where that leads if it is one place.
+fn plan(args: &Args) -> Result<Vec<(Bind, String, Option<Forward>)>, Failure> {
+    let default = Host::from_environment();
+    let mut plan = Vec::new();
+    for text in &args.local {
+        let forward = Forward::parse(text, &default)?;
+        plan.push((forward.bind.clone(), text.clone(), Some(forward)));
+    }
+    for text in &args.dynamic {
+        plan.push((spec::proxy(text, &default)?, text.clone(), None));
+    }
+    if plan.is_empty() {
+        return Err(Failure::usage("nothing to forward")
+            .hint("give -L [BIND:]LPORT:[HOST:]RPORT, such as -L 5432, or -D [BIND:]PORT"));
+    }
+    Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cli, Command};
+    use super::*;
+    use clap::Parser;
+
+    fn args(words: &[&str]) -> Args {
+        let cli = Cli::try_parse_from(["ssmx", "forward"].iter().chain(words));
+        match cli.expect("good").command {
+            Command::Forward(args) => args,
+            _ => panic!("another subcommand"),
+        }
+    }
+
+    #[test]
+    fn options_may_be_repeated_and_stand_anywhere() {
+        let args = args(&[
+            "-L", "1:a:2", "i-1", "-L", "3:b:4", "-D", "1080", "--", "psql", "-L", "x",
+        ]);
+        assert_eq!(args.target.as_deref(), Some("i-1"));
+        assert_eq!(args.local, ["1:a:2", "3:b:4"]);
+        assert_eq!(args.dynamic, ["1080"]);
+        assert_eq!(args.command, ["psql", "-L", "x"]);
+        assert_eq!(plan(&args).expect("good").len(), 3);
+    }
+
+    #[test]
+    fn the_target_is_an_option_too_and_must_be_there() {
+        let some = args(&["--target", "i-1", "-L", "1"]);
+        assert_eq!(some.target_option.as_deref(), Some("i-1"));
+        for words in [
+            &["ssmx", "forward", "-L", "1"][..],
+            &["ssmx", "forward", "i-1", "--target", "i-2", "-L", "1"],
+            &["ssmx", "forward", "i-1", "-L", "1", "--json", "--", "ls"],
+        ] {
+            assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
+        }
+        let failure = plan(&args(&["i-1"])).expect_err("nothing");
+        assert_eq!(failure.status, report::USAGE);
+    }
+}
