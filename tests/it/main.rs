@@ -11,6 +11,7 @@ mod aws_cli;
 mod channel;
 #[cfg(unix)]
 mod errors;
+mod forward;
 mod hostile;
 mod layers;
 #[cfg(unix)]

@@ -24,9 +24,6 @@ use crate::protocol::smux::{Command, Header};
 use crate::session::SessionFailure;
 use crate::session::opening::Opened;
 
-/// How long attempts to have a session are repeated. Clients of a proxy can be told that there is
-/// none, and may know better what to do than wait.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// How long an agent may take to make a session ready for connections.
 const SETTING_UP: Duration = Duration::from_secs(30);
 
@@ -73,6 +70,7 @@ impl Carrier {
     async fn open(&mut self, stop: &mut Stop) -> Result<Opened, Option<SessionFailure>> {
         let mut backoff = Backoff::default();
         let since = Instant::now();
+        let patience = self.teller.pool.patience();
         loop {
             tokio::select! {
                 () = stop.wanted() => return Err(None),
@@ -94,7 +92,7 @@ impl Carrier {
                 }),
             };
             let after = backoff.failed();
-            if !may_pass(&failure) || since.elapsed() + after > PATIENCE {
+            if !may_pass(&failure) || since.elapsed() + after > patience {
                 return Err(Some(failure));
             }
             self.teller.pass_on(Notice::Restarting {

@@ -105,7 +105,7 @@ impl Destination {
     }
 
     /// Whether this is the node itself. Agents refuse it as a remote host.
-    fn is_the_node(&self) -> bool {
+    pub fn is_the_node(&self) -> bool {
         match &self.host {
             Host::Ip(ip) => ip.is_loopback(),
             Host::Name(name) => matches!(name.as_str(), "localhost" | "localhost."),

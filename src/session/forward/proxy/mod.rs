@@ -22,6 +22,7 @@ mod pool;
 mod refusal;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -31,7 +32,6 @@ use super::Stop;
 use super::listener::Accepted;
 use super::report::Reporter;
 use crate::mux::Socket as _;
-
 
 use self::link::Claim;
 use self::pool::Pool;
@@ -45,7 +45,7 @@ const CLIENTS: usize = 256;
 
 /// A proxy.
 pub struct Proxy {
-    pool: Arc<Pool>,
+    pool: Pool,
 }
 
 impl Proxy {
@@ -56,16 +56,24 @@ impl Proxy {
         }
     }
 
+    /// The same, with attempts to have a session that are repeated for so long while clients wait.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self {
+            pool: self.pool.with_patience(patience),
+        }
+    }
+
     /// Connects the clients of `queue` until it is told to stop, or nobody can come any more; then
     /// ends all sessions.
-    pub async fn run(&self, queue: &mut mpsc::Receiver<Accepted>, stop: &mut Stop) {
+    pub async fn run(self, queue: &mut mpsc::Receiver<Accepted>, stop: &mut Stop) {
+        let pool = Arc::new(self.pool);
         let mut clients = JoinSet::new();
         loop {
             tokio::select! {
                 () = stop.wanted() => break,
                 accepted = queue.recv(), if clients.len() < CLIENTS => match accepted {
                     Some(accepted) => {
-                        clients.spawn(serve(Arc::clone(&self.pool), accepted));
+                        clients.spawn(serve(Arc::clone(&pool), accepted));
                     }
                     None => break,
                 },
@@ -75,7 +83,7 @@ impl Proxy {
         queue.close();
         // Their sockets go with them.
         clients.shutdown().await;
-        self.pool.close(stop).await;
+        pool.close(stop).await;
     }
 }
 

@@ -15,6 +15,9 @@ use super::destination::Destination;
 use super::link::{Claim, Claimed, Link, Links};
 use super::refusal::{Refusal, Why};
 
+/// How long attempts to have a session are repeated while clients wait. They can be told that
+/// there is none, and may know better what to do than wait.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How often a client is sent from a link that is over to another. Each time is a session that
 /// began and ended at once.
 const ATTEMPTS: usize = 3;
@@ -34,9 +37,23 @@ pub struct Options {
     pub sessions: usize,
 }
 
+impl Options {
+    /// The usual ones.
+    pub fn new(target: String, settings: Settings) -> Self {
+        Self {
+            target,
+            reason: None,
+            settings,
+            idle: Duration::from_secs(60),
+            sessions: 32,
+        }
+    }
+}
+
 /// All sessions of a proxy.
 pub struct Pool {
     options: Options,
+    patience: Duration,
     report: Reporter,
     state: Mutex<State>,
 }
@@ -48,14 +65,20 @@ struct State {
 
 impl Pool {
     /// One without sessions.
-    pub fn new(options: Options, report: Reporter) -> Arc<Self> {
+    pub fn new(options: Options, report: Reporter) -> Self {
         let links = Links::new(options.sessions);
         let carriers = JoinSet::new();
-        Arc::new(Self {
+        Self {
             options,
+            patience: PATIENCE,
             report,
             state: Mutex::new(State { links, carriers }),
-        })
+        }
+    }
+
+    /// The same, with other limits to attempts to have a session.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Waits until there is a session to a destination.
@@ -122,6 +145,11 @@ impl Pool {
     /// How long a session is kept that nobody uses.
     pub fn idle(&self) -> Duration {
         self.options.idle
+    }
+
+    /// How long attempts to have a session are repeated.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Where everything is told.

@@ -1,0 +1,3 @@
+//! Forwarded ports.
+
+mod proxy;

@@ -1,0 +1,528 @@
+//! The SOCKS5 and HTTP CONNECT proxy, through loopback.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use ssmx::aws::{Aws, Options as AwsOptions};
+use ssmx::channel;
+use ssmx::loopback::{Loopback, Options as Peer, Stats};
+use ssmx::session::forward::Stopper;
+use ssmx::session::forward::bind::{Bind, Host};
+use ssmx::session::forward::listener::{Listener, Place};
+use ssmx::session::forward::proxy::{Options, Proxy, ProxyNotice};
+use ssmx::session::forward::report::{Gone, Notice, Reporter, Reports};
+use ssmx::session::forward::route::Settings;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::support::DEADLINE;
+
+const HOSTS: [&str; 5] = [
+    "one.internal",
+    "two.internal",
+    "three.internal",
+    "four.internal",
+    "five.internal",
+];
+const CONNECTED: [u8; 10] = [5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+
+/// A proxy through a loopback.
+struct Running {
+    loopback: Loopback,
+    address: SocketAddr,
+    reports: Reports,
+    stopper: Stopper,
+    proxy: JoinHandle<()>,
+}
+
+/// How a proxy is to be.
+struct Setup {
+    options: Options,
+    patience: Duration,
+}
+
+fn peer() -> Peer {
+    let here = |name: &str| (name.to_owned(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+    Peer {
+        paced: false,
+        hosts: HOSTS.map(here).into(),
+        ..Peer::default()
+    }
+}
+
+async fn start() -> Running {
+    start_with(peer(), |_| {}).await
+}
+
+async fn start_with(peer: Peer, adapt: impl FnOnce(&mut Setup)) -> Running {
+    let loopback = Loopback::start(peer).unwrap();
+    let environment = loopback.environment().into_iter();
+    let aws = Aws::load(AwsOptions {
+        environment: Some(environment.map(|(k, v)| (k.to_owned(), v)).collect()),
+        may_prompt: false,
+        ..AwsOptions::default()
+    });
+    let settings = Settings {
+        aws: aws.await.unwrap(),
+        channel: channel::Options::default(),
+        slow_reader: None,
+        restart: true,
+    };
+    let mut setup = Setup {
+        options: Options::new(loopback.target().to_owned(), settings),
+        patience: Duration::from_secs(20),
+    };
+    adapt(&mut setup);
+    let Setup { options, patience } = setup;
+    let bind = Bind::Tcp {
+        host: Host::Localhost,
+        port: 0,
+    };
+    let listener = Listener::bind(&bind).await.unwrap();
+    let Place::Tcp(address) = *listener.place() else {
+        panic!("a port was asked for");
+    };
+    let (mut queue, accepting) = listener.start();
+    let (report, reports) = Reporter::new();
+    let stopper = Stopper::new();
+    let mut stop = stopper.listen();
+    let proxy = tokio::spawn(async move {
+        let proxy = Proxy::new(options, report).with_patience(patience);
+        proxy.run(&mut queue, &mut stop).await;
+        drop(accepting);
+    });
+    Running {
+        loopback,
+        address,
+        reports,
+        stopper,
+        proxy,
+    }
+}
+
+impl Running {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Asks for a connection by SOCKS5; what the answer says.
+    async fn socks(&self, host: &str, port: u16) -> (TcpStream, u8) {
+        let mut stream = self.connect().await;
+        stream.write_all(&socks_request(host, port)).await.unwrap();
+        assert_eq!(read(&mut stream, 2).await, [5, 0]);
+        let answer = read(&mut stream, 10).await;
+        (stream, answer[1])
+    }
+
+    /// The same, and it has to work.
+    async fn through(&self, host: &str, port: u16) -> TcpStream {
+        let (stream, code) = self.socks(host, port).await;
+        assert_eq!(code, 0, "{host}:{port}");
+        stream
+    }
+
+    /// Sends this; all that comes back until the end.
+    async fn ask(&self, request: &str) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let read = timeout(DEADLINE, stream.read_to_string(&mut answer)).await;
+        read.expect("an answer in time").unwrap();
+        answer
+    }
+
+    /// The next notice that this takes.
+    async fn told<T>(&mut self, mut take: impl FnMut(Notice) -> Option<T>) -> T {
+        loop {
+            let report = timeout(DEADLINE, self.reports.next()).await;
+            let report = report.expect("a report in time").expect("a report");
+            if let Some(taken) = take(report.notice) {
+                return taken;
+            }
+        }
+    }
+
+    async fn wait_for(&self, condition: impl Fn(&Stats) -> bool) {
+        let ended = tokio::time::Instant::now() + DEADLINE;
+        while !condition(&self.loopback.stats()) {
+            assert!(
+                tokio::time::Instant::now() < ended,
+                "{:?}",
+                self.loopback.stats()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn stop(self) {
+        self.stopper.leave();
+        let ended = timeout(DEADLINE, self.proxy).await;
+        ended.expect("an end in time").unwrap();
+        // Agents acknowledge the wish, and then end the session.
+        let ended = |stats: &Stats| stats.started == stats.ended;
+        let limit = Duration::from_secs(5);
+        assert!(
+            self.loopback.wait_for(ended, limit),
+            "a session was left behind"
+        );
+    }
+}
+
+fn socks_request(host: &str, port: u16) -> Vec<u8> {
+    let mut request = vec![5, 1, 0, 5, 1, 0];
+    match host.parse() {
+        Ok(IpAddr::V4(ip)) => {
+            request.push(1);
+            request.extend(ip.octets());
+        }
+        Ok(IpAddr::V6(ip)) => {
+            request.push(4);
+            request.extend(ip.octets());
+        }
+        Err(_) => {
+            request.extend([3, u8::try_from(host.len()).unwrap()]);
+            request.extend(host.as_bytes());
+        }
+    }
+    request.extend(port.to_be_bytes());
+    request
+}
+
+async fn read(stream: &mut TcpStream, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    let read = timeout(DEADLINE, stream.read_exact(&mut bytes)).await;
+    read.expect("bytes in time").unwrap();
+    bytes
+}
+
+/// Sends bytes that have to come back.
+async fn echo(stream: &mut TcpStream, text: &str) {
+    stream.write_all(text.as_bytes()).await.unwrap();
+    assert_eq!(read(stream, text.len()).await, text.as_bytes());
+}
+
+/// What reading brings in the end: nothing, or an error.
+async fn end(stream: &mut TcpStream) -> std::io::Result<usize> {
+    let mut byte = [0];
+    let read = timeout(DEADLINE, stream.read(&mut byte)).await;
+    read.expect("an end in time")
+}
+
+/// A server that sends back what it gets; its port.
+async fn echo_server() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let (mut from, mut to) = stream.split();
+                let _ = tokio::io::copy(&mut from, &mut to).await;
+            });
+        }
+    });
+    port
+}
+
+/// A port where nobody listens.
+fn closed_port() -> u16 {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn opened(notice: Notice) -> Option<String> {
+    match notice {
+        Notice::Proxy(ProxyNotice::Opened { destination, .. }) => Some(destination),
+        _ => None,
+    }
+}
+
+fn closed(notice: Notice) -> Option<(String, String)> {
+    match notice {
+        Notice::Proxy(ProxyNotice::Closed {
+            destination, why, ..
+        }) => Some((destination, why)),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn names_and_addresses_over_both_protocols() {
+    let port = echo_server().await;
+    let mut running = start().await;
+    let mut named = running.through("one.internal", port).await;
+    echo(&mut named, "hello").await;
+    let told = running.told(opened).await;
+    assert_eq!(told, format!("one.internal:{port}"));
+    // The node itself, which is no remote host.
+    for host in ["localhost", "127.0.0.1", "127.0.0.2", "::1"] {
+        let mut stream = running.through(host, port).await;
+        echo(&mut stream, host).await;
+    }
+    let mut stream = running.connect().await;
+    let request = format!("CONNECT One.Internal:{port} HTTP/1.1\r\nHost: x\r\n\r\nearly");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let established = "HTTP/1.1 200 Connection established\r\n\r\nearly";
+    assert_eq!(
+        read(&mut stream, established.len()).await,
+        established.as_bytes()
+    );
+    echo(&mut stream, "late").await;
+    echo(&mut named, "still here").await;
+    let stats = running.loopback.stats();
+    assert_eq!(stats.started, 5);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_sent_early_is_not_lost() {
+    let port = echo_server().await;
+    let running = start().await;
+    let mut stream = running.connect().await;
+    let mut bytes = socks_request("one.internal", port);
+    bytes.extend(b"early");
+    // As slowly as can be.
+    for byte in bytes {
+        stream.write_all(&[byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let expected = [b"\x05\x00".as_slice(), &CONNECTED, b"early"].concat();
+    assert_eq!(read(&mut stream, expected.len()).await, expected);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn sessions_start_side_by_side_and_are_shared() {
+    let port = echo_server().await;
+    let running = start().await;
+    // No answer to StartSession: all of them wait at the same time.
+    running.loopback.hold(Some("StartSession"));
+    let clients = HOSTS.iter().cycle().take(20).map(|host| async {
+        let mut stream = running.through(host, port).await;
+        echo(&mut stream, host).await;
+        stream
+    });
+    let clients = futures_util::future::join_all(clients);
+    let release = async {
+        running.wait_for(|stats| stats.started == 5).await;
+        running.loopback.hold(None);
+    };
+    let (streams, ()) = tokio::join!(clients, release);
+    let stats = running.loopback.stats();
+    assert_eq!((stats.started, stats.dialled), (5, 20));
+    drop(streams);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_nobody_uses_is_closed() {
+    let port = echo_server().await;
+    let idle = Duration::from_millis(300);
+    let mut running = start_with(peer(), |setup| setup.options.idle = idle).await;
+    let mut stream = running.through("one.internal", port).await;
+    // In use for longer than that.
+    tokio::time::sleep(idle * 2).await;
+    echo(&mut stream, "hello").await;
+    assert_eq!(running.loopback.stats().ended, 0);
+    drop(stream);
+    let (destination, why) = running.told(closed).await;
+    assert_eq!(destination, format!("one.internal:{port}"));
+    assert!(why.starts_with("unused"), "{why}");
+    running.wait_for(|stats| stats.ended == 1).await;
+    let mut stream = running.through("one.internal", port).await;
+    echo(&mut stream, "again").await;
+    assert_eq!(running.loopback.stats().started, 2);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn there_are_so_many_sessions_and_no_more() {
+    let port = echo_server().await;
+    let mut running = start_with(peer(), |setup| setup.options.sessions = 2).await;
+    let first = running.through("one.internal", port).await;
+    let mut second = running.through("two.internal", port).await;
+    let (_, code) = running.socks("three.internal", port).await;
+    assert_eq!(code, 1);
+    let connect = format!("CONNECT three.internal:{port} HTTP/1.1\r\n\r\n");
+    let answer = running.ask(&connect).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("2 destinations"), "{answer}");
+    // Known ones are not kept out.
+    drop(running.through("two.internal", port).await);
+    drop(first);
+    let end_of_first = |notice| match notice {
+        Notice::Disconnected { peer, .. } => peer.contains("one.internal").then_some(()),
+        _ => None,
+    };
+    running.told(end_of_first).await;
+    let mut third = running.through("three.internal", port).await;
+    echo(&mut third, "hello").await;
+    echo(&mut second, "hello").await;
+    let (destination, why) = running.told(closed).await;
+    assert_eq!(destination, format!("one.internal:{port}"));
+    assert!(why.contains("place"), "{why}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn failures_are_told_in_the_words_of_the_protocol() {
+    let mut running = start_with(peer(), |setup| setup.patience = Duration::ZERO).await;
+    let failed = |notice| match notice {
+        Notice::Proxy(ProxyNotice::Failed {
+            destination, why, ..
+        }) => Some((destination, why)),
+        _ => None,
+    };
+    // Agents say so after the handshake.
+    let (_, code) = running.socks("169.254.169.254", 80).await;
+    assert_eq!(code, 2);
+    let (destination, why) = running.told(failed).await;
+    assert_eq!(destination, "169.254.169.254:80");
+    assert!(why.contains("is forbidden"), "{why}");
+    let answer = running
+        .ask("CONNECT 169.254.169.254:80 HTTP/1.1\r\n\r\n")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert!(answer.contains("is forbidden"), "{answer}");
+    // The document takes no shorter names.
+    let (_, code) = running.socks("ab", 80).await;
+    assert_eq!(code, 1);
+    let target = running.loopback.target().to_owned();
+    running.loopback.set_online(&target, false);
+    let (_, code) = running.socks("one.internal", 80).await;
+    assert_eq!(code, 4);
+    let answer = running
+        .ask("CONNECT one.internal:80 HTTP/1.1\r\n\r\n")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert!(answer.contains("TargetNotConnected"), "{answer}");
+    running.loopback.set_online(&target, true);
+    let port = echo_server().await;
+    let mut stream = running.through("one.internal", port).await;
+    echo(&mut stream, "back").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_that_comes_back_in_time_is_no_failure() {
+    let port = echo_server().await;
+    let mut running = start().await;
+    let target = running.loopback.target().to_owned();
+    running.loopback.set_online(&target, false);
+    let mut stream = running.connect().await;
+    let request = socks_request("one.internal", port);
+    stream.write_all(&request).await.unwrap();
+    let restarting = |notice| match notice {
+        Notice::Restarting { why, .. } => Some(why),
+        _ => None,
+    };
+    let why = running.told(restarting).await;
+    assert!(why.starts_with("one.internal:") && why.contains("TargetNotConnected"));
+    running.loopback.set_online(&target, true);
+    assert_eq!(read(&mut stream, 12).await[2..], CONNECTED);
+    echo(&mut stream, "back").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_destination_that_refuses_is_a_reset_of_that_connection() {
+    let port = echo_server().await;
+    let mut running = start().await;
+    let refusing = closed_port();
+    let mut other = running.through("one.internal", port).await;
+    let mut stream = running.through("one.internal", refusing).await;
+    assert!(end(&mut stream).await.is_err(), "an end in order");
+    let refused = |notice| match notice {
+        Notice::Disconnected {
+            peer,
+            how: Gone::Refused,
+            ..
+        } => Some(peer),
+        _ => None,
+    };
+    let peer = running.told(refused).await;
+    assert!(
+        peer.ends_with(&format!("to one.internal:{refusing}")),
+        "{peer}"
+    );
+    echo(&mut other, "hello").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_the_service_ends_is_followed_by_another() {
+    let port = echo_server().await;
+    let mut running = start().await;
+    let mut stream = running.through("one.internal", port).await;
+    echo(&mut stream, "hello").await;
+    running.loopback.cut();
+    echo(&mut stream, "survives a cut").await;
+    running.loopback.end_sessions("");
+    assert!(end(&mut stream).await.is_err(), "an end in order");
+    let (destination, _) = running.told(closed).await;
+    assert_eq!(destination, format!("one.internal:{port}"));
+    let mut stream = running.through("one.internal", port).await;
+    echo(&mut stream, "again").await;
+    assert_eq!(running.loopback.stats().started, 2);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn old_agents_carry_one_connection_at_a_time() {
+    let port = echo_server().await;
+    let old = Peer {
+        agent_version: "3.0.196.0".to_owned(),
+        ..peer()
+    };
+    let running = start_with(old, |_| {}).await;
+    for text in ["first", "second"] {
+        let mut stream = running.through("one.internal", port).await;
+        echo(&mut stream, text).await;
+    }
+    assert_eq!(running.loopback.stats().started, 1);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_stopped_leaves_nothing_behind() {
+    let port = echo_server().await;
+    let running = start().await;
+    let mut carried = running.through("one.internal", port).await;
+    echo(&mut carried, "hello").await;
+    // One that has said nothing, and one that waits for its session.
+    let mut silent = running.connect().await;
+    running.loopback.hold(Some("StartSession"));
+    let mut waiting = running.connect().await;
+    let request = socks_request("two.internal", port);
+    waiting.write_all(&request).await.unwrap();
+    running.wait_for(|stats| stats.started == 2).await;
+    running.stopper.leave();
+    running.loopback.hold(None);
+    running.stop().await;
+    assert!(!matches!(end(&mut silent).await, Ok(1..)));
+    assert!(end(&mut carried).await.is_err());
+    assert_eq!(read(&mut waiting, 2).await, [5, 0]);
+    assert!(!matches!(end(&mut waiting).await, Ok(1..)));
+}
+
+#[tokio::test]
+async fn clients_that_make_no_sense_are_told_of() {
+    let mut running = start().await;
+    let answer = running
+        .ask("GET http://one.internal/ HTTP/1.1\r\n\r\n")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    let rejected = |notice| match notice {
+        Notice::Proxy(ProxyNotice::Rejected { peer, why }) => Some((peer, why)),
+        _ => None,
+    };
+    let (peer, why) = running.told(rejected).await;
+    assert!(peer.starts_with("127.0.0.1:"), "{peer}");
+    assert!(why.contains("CONNECT"), "{why}");
+    let answer = running.ask("\u{4}\u{1}").await;
+    assert_eq!(answer, "\0[\0\0\0\0\0\0", "SOCKS4's own no");
+    assert_eq!(running.loopback.stats().started, 0);
+    running.stop().await;
+}
