@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -38,7 +39,11 @@ fn twenty_megabytes_both_ways_at_once() {
 
 #[test]
 fn no_byte_is_lost_with_a_lost_connection() {
-    let Some(scene) = Scene::set() else { return };
+    let scene = Scene::set_with(|peer| {
+        // A thousand messages are lost at once, and agents repeat one a tick.
+        peer.resend_tick = Duration::from_millis(2);
+    });
+    let Some(scene) = scene else { return };
     let data = bytes(20 << 20, 2);
     let ssh = scene.ssh(&[], "cat");
     let done = std::thread::scope(|scope| {
