@@ -206,7 +206,7 @@ fn nothing_is_left_of_a_killed_ssh() {
     let proxy = format!("sh -c 'echo $$ > {}; exec {PROXY}'", id.display());
     let ready = scene.server.file("ready");
     for signal in ["-KILL", "-TERM"] {
-        let remote = format!("touch {}; exec sleep 1000", ready.display());
+        let remote = until_removed(&ready);
         let mut ssh = scene.ssh(&["-o", &format!("ProxyCommand={proxy}")], &remote);
         ssh.stdin(Stdio::null());
         let ssh = spawn(ssh);
@@ -221,6 +221,13 @@ fn nothing_is_left_of_a_killed_ssh() {
     }
 }
 
+/// A command that makes a file and runs until that is gone: an sshd whose connection is lost does
+/// not end its commands.
+fn until_removed(file: &Path) -> String {
+    let file = file.display();
+    format!("touch {file}; while test -e {file}; do sleep 0.1; done")
+}
+
 /// Zombies do not run: who starts containers does not always clear them away.
 fn is_running(id: &str) -> bool {
     let state = Command::new("ps").args(["-o", "stat=", "-p", id]).output();
@@ -232,7 +239,7 @@ fn is_running(id: &str) -> bool {
 fn the_end_of_the_node_ends_ssh() {
     let Some(scene) = Scene::set() else { return };
     let ready = scene.server.file("ready");
-    let remote = format!("touch {}; exec sleep 1000", ready.display());
+    let remote = until_removed(&ready);
     let mut ssh = scene.ssh(&[], &remote);
     ssh.stdin(Stdio::null());
     let ssh = spawn(ssh);

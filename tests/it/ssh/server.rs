@@ -7,10 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
-use crate::support::clean;
+use crate::support::{clean, run_without_input};
 
 /// Programs without which there is nothing to test.
 const NEEDED: [&str; 3] = ["ssh", "ssh-keygen", "ssh-add"];
@@ -64,14 +64,33 @@ impl Server {
             stop: Arc::clone(&stop),
             connections: Arc::clone(&connections),
         };
-        Some(Self {
+        let server = Self {
             directory,
             port,
             user,
             stop,
             connections,
             thread: Some(thread::spawn(move || serving.run())),
-        })
+        };
+        // Accounts without a shell, or none at all for this user: nothing that ssmx could help.
+        static REFUSAL: OnceLock<Option<String>> = OnceLock::new();
+        match REFUSAL.get_or_init(|| server.refusal()) {
+            None => Some(server),
+            Some(why) => {
+                println!("skipped: sshd lets nobody in here: {why}");
+                None
+            }
+        }
+    }
+
+    /// Logs in directly; why it fails, if it does.
+    fn refusal(&self) -> Option<String> {
+        let mut ssh = Command::new("ssh");
+        clean(&mut ssh);
+        let config = self.client_config("direct", "");
+        ssh.arg("-F").arg(config).args(["127.0.0.1", "echo in"]);
+        let done = run_without_input(ssh);
+        (done.stdout != b"in\n").then(|| format!("{done:?}"))
     }
 
     pub fn port(&self) -> u16 {
