@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::frame::{Error, Frame};
-use super::streams::{Event, MAX_REFUSALS, Role, Sending, Stream, Streams};
+use super::streams::{Event, MAX_REFUSALS, MAX_STREAMS, Role, Sending, Stream, Streams};
 
 impl Streams {
     /// Bytes of the carrier came.
@@ -17,9 +17,13 @@ impl Streams {
         if let Some(error) = self.error {
             return Err(error);
         }
+        self.note_blocked(now);
         loop {
             match self.decoder.next(&mut input) {
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    self.note_blocked(now);
+                    return Ok(());
+                }
                 Ok(Some(Frame::Data(id, data))) => self.take_in(now, id, &data),
                 Ok(Some(Frame::Syn(id))) => self.opened(now, id),
                 Ok(Some(Frame::Fin(id))) => self.finished(id),
@@ -77,7 +81,7 @@ impl Streams {
         if self.streams.contains_key(&id) {
             return;
         }
-        if self.config.role == Role::Server && self.live < usize::from(u16::MAX) {
+        if self.config.role == Role::Server && self.streams.len() < MAX_STREAMS {
             self.streams.insert(id, Stream::new(true, now));
             self.live += 1;
             self.events.push_back(Event::Opened(id));
@@ -104,25 +108,40 @@ impl Streams {
         }
     }
 
-    /// When the next stream is to be dropped whose reader keeps others waiting.
-    pub(super) fn slow_deadline(&self) -> Option<Instant> {
+    /// Only input can block; whatever unblocks comes before the next input.
+    fn note_blocked(&mut self, now: Instant) {
+        let since = self.blocked_since.unwrap_or(now);
+        self.blocked_since = self.is_blocked().then_some(since);
+    }
+
+    /// When a stream is to be dropped if its reader takes nothing till then, while it keeps
+    /// others waiting.
+    fn drop_at(&self, stream: &Stream) -> Option<Instant> {
         let limit = self.config.slow_reader?;
+        let stuck = stream.unread() > 0;
+        stuck.then(|| {
+            stream
+                .stuck_since
+                .max(self.blocked_since?)
+                .checked_add(limit)
+        })?
+    }
+
+    /// When the next stream is to be dropped.
+    pub(super) fn slow_deadline(&self) -> Option<Instant> {
         if self.live < 2 || !self.is_blocked() {
             return None;
         }
-        let stuck = self.streams.values().filter(|stream| stream.unread() > 0);
-        stuck.map(|stream| stream.stuck_since + limit).min()
+        let streams = self.streams.values();
+        streams.filter_map(|stream| self.drop_at(stream)).min()
     }
 
     /// Drops streams whose readers take nothing, the fullest first, until more can be received.
     pub(super) fn drop_slow(&mut self, now: Instant) {
         while self.slow_deadline().is_some_and(|at| at <= now) {
-            let limit = self.config.slow_reader.unwrap_or_default();
-            let stuck = self
-                .streams
-                .iter()
-                .filter(|(_, stream)| stream.unread() > 0 && stream.stuck_since + limit <= now);
-            let Some((&id, _)) = stuck.max_by_key(|(_, stream)| stream.unread()) else {
+            let streams = self.streams.iter();
+            let due = streams.filter(|(_, s)| self.drop_at(s).is_some_and(|at| at <= now));
+            let Some((&id, _)) = due.max_by_key(|(_, stream)| stream.unread()) else {
                 break;
             };
             self.reset(id);

@@ -14,8 +14,8 @@ pub(super) const OUT_IN_ALL: usize = 1024 * 1024;
 pub(super) const IN_IN_ALL: usize = 4 * 1024 * 1024;
 /// The same where there is but one stream, which keeps nobody waiting.
 pub(super) const IN_ALONE: usize = 256 * 1024;
-/// Streams at once.
-const MAX_STREAMS: usize = 65_536;
+/// Streams at once, with those whose end waits to be sent.
+pub(super) const MAX_STREAMS: usize = 65_536;
 /// Streams that a peer opened without being asked, and that wait to be refused.
 pub(super) const MAX_REFUSALS: usize = 256;
 /// How often a NOP is sent where the peer needs it.
@@ -153,6 +153,8 @@ pub struct Streams {
     pub(super) refusals: VecDeque<u32>,
     pub(super) out_bytes: usize,
     pub(super) in_bytes: usize,
+    /// Since when nothing more may be received.
+    pub(super) blocked_since: Option<Instant>,
     /// Failed connects that the peer told, and whose streams it has not finished yet.
     pub(super) refused: usize,
     pub(super) next_keepalive: Option<Instant>,
@@ -175,6 +177,7 @@ impl Streams {
             refusals: VecDeque::new(),
             out_bytes: 0,
             in_bytes: 0,
+            blocked_since: None,
             refused: 0,
             next_keepalive: config.keepalive.then(|| now + KEEPALIVE),
             keepalive_due: false,
@@ -214,7 +217,7 @@ impl Streams {
 impl Streams {
     /// Opens a stream; its SYN goes before what waits. `None` if there are too many.
     pub fn open(&mut self, now: Instant) -> Option<u32> {
-        if self.live >= MAX_STREAMS {
+        if self.streams.len() >= MAX_STREAMS {
             return None;
         }
         let id = self.last_id?.checked_add(2)?;
@@ -252,7 +255,8 @@ impl Streams {
     /// Says that a connect failed at the peer: the next stream that it finishes without having
     /// sent anything was refused.
     pub fn expect_refusal(&mut self) {
-        self.refused = (self.refused + 1).min(self.streams.len());
+        // Also for streams that are forgotten here: their ends are still to come.
+        self.refused = (self.refused + 1).min(MAX_STREAMS);
     }
 
     pub(super) fn forget_if_over(&mut self, id: u32) {
