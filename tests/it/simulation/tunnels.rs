@@ -2,6 +2,8 @@
 //! network does to that.
 
 mod half;
+mod hostile;
+mod operations;
 mod plan;
 mod programs;
 
