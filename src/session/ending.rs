@@ -8,6 +8,9 @@ use crate::protocol::error::SessionError;
 use crate::protocol::smux;
 use crate::session::forward::bind::BindError;
 
+/// How agents begin to say that they cannot connect to the destination of a port session.
+const UNREACHABLE: &str = "Unable to connect to specified port";
+
 /// How a session ended that ended well enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -116,6 +119,9 @@ impl SessionFailure {
         Some(match self {
             Self::NotConnected(error) => return error.hint(),
             Self::LostForGood(error) => return error.hint(),
+            Self::Closed(reason) if reason.starts_with(UNREACHABLE) => {
+                "check that something listens on that port, as seen from the node".into()
+            }
             Self::Closed(_) | Self::Local { .. } => return None,
             Self::TimedOut => "start a new session; the idle timeout and the maximum duration \
                  are in the Session Manager preferences of the account"

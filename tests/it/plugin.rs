@@ -58,23 +58,35 @@ fn link(path: &Path) {
 
 /// A session on the loopback's node, started as the AWS CLI would do before it runs its plugin.
 pub fn grant(loopback: &Loopback, document: Option<&str>, command: Option<&str>) -> SessionGrant {
+    let mut parameters: Vec<_> = command
+        .map(|command| ("command", command))
+        .into_iter()
+        .collect();
+    if document == Some("AWS-StartNonInteractiveCommand") {
+        parameters.push(("separateOutputStream", "true"));
+    }
+    grant_with(loopback, document, &parameters)
+}
+
+/// The same with these parameters.
+pub fn grant_with(
+    loopback: &Loopback,
+    document: Option<&str>,
+    parameters: &[(&str, &str)],
+) -> SessionGrant {
     let environment = loopback.environment().into_iter();
     let options = AwsOptions {
         environment: Some(environment.map(|(k, v)| (k.to_owned(), v)).collect()),
         may_prompt: false,
         ..AwsOptions::default()
     };
-    let mut parameters: Vec<_> = command
-        .map(|command| ("command".to_owned(), vec![command.to_owned()]))
-        .into_iter()
-        .collect();
-    if document == Some("AWS-StartNonInteractiveCommand") {
-        parameters.push(("separateOutputStream".to_owned(), vec!["true".to_owned()]));
-    }
     let request = StartSession {
         target: loopback.target().to_owned(),
         document_name: document.map(str::to_owned),
-        parameters,
+        parameters: parameters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()]))
+            .collect(),
         reason: None,
     };
     tokio::runtime::Builder::new_current_thread()

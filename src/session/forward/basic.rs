@@ -33,6 +33,9 @@ const GREETING: usize = 64 * 1024;
 /// Silence, after a local connection has sent its last and all of it has arrived, that is taken for
 /// the end of the answer.
 const SILENCE: Duration = Duration::from_secs(1);
+/// Silence by which output that was under way when the local connection closed has all come: agents
+/// repeat what was lost every 100 ms or so.
+const QUIET: Duration = Duration::from_millis(400);
 /// How long a connection may take nothing while another waits for its turn.
 const SLOW_READER: Duration = Duration::from_secs(30);
 
@@ -138,6 +141,8 @@ impl Line<'_> {
         let connection = self.report.connected(peer);
         let mut passage = Passage::new(socket, self.greeting.take());
         let end = passage.run(self, queue, stop).await;
+        // What was silent long enough to be taken for at its end is that.
+        let at_end = passage.silence.is_some_and(|at| at <= Instant::now());
         let socket = passage.into_socket();
         match end {
             End::Session(over) => {
@@ -153,12 +158,13 @@ impl Line<'_> {
             }
         }
         drop(socket);
-        self.disconnect(stop).await
+        self.disconnect(at_end, stop).await
     }
 
-    /// Has the agent close its connection. Nothing tells what still comes from the old one from what
-    /// the next one brings, but the agent's acknowledgement: until then it is thrown away.
-    async fn disconnect(&mut self, stop: &mut Stop) -> Result<(), Over> {
+    /// Has the agent close its connection. Nothing in it tells the output of the old one from that of
+    /// the next: it is thrown away until the agent has acknowledged the flag, and then until
+    /// nothing comes any more, unless the old one was `at_end`.
+    async fn disconnect(&mut self, at_end: bool, stop: &mut Stop) -> Result<(), Over> {
         let sender = self.sender.clone();
         let flag = async {
             // The end of the channel is told by its last event.
@@ -166,20 +172,34 @@ impl Line<'_> {
         };
         tokio::pin!(flag);
         let mut telling = true;
+        let mut flowing = !at_end;
+        let mut quiet = None;
         loop {
             let event = tokio::select! {
                 () = stop.wanted() => return Err(Over::Stopped),
-                told = &mut flag, if telling => match told {
-                    true => return Ok(()),
-                    false => {
-                        telling = false;
-                        continue;
+                told = &mut flag, if telling => {
+                    telling = false;
+                    match (told, flowing) {
+                        (true, false) => return Ok(()),
+                        (true, true) => quiet = Some(Instant::now() + QUIET),
+                        (false, _) => {}
                     }
-                },
+                    continue;
+                }
                 event = self.channel.next() => event,
                 () = self.losses.tell(self.report) => continue,
+                () = until(quiet) => {
+                    if !self.lost {
+                        return Ok(());
+                    }
+                    quiet = Some(Instant::now() + QUIET);
+                    continue;
+                }
             };
-            self.handle(event)?;
+            if let Some(Event::Output(_)) = self.handle(event)? {
+                flowing = true;
+                quiet = quiet.map(|_| Instant::now() + QUIET);
+            }
         }
     }
 

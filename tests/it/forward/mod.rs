@@ -1,3 +1,7 @@
 //! Forwarded ports.
 
+#[cfg(unix)]
+mod basic;
 mod proxy;
+#[cfg(unix)]
+mod stdio;
