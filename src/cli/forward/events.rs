@@ -77,6 +77,7 @@ impl Teller {
 
     /// Tells everything until nobody reports any more.
     pub async fn run(mut self, mut reports: Reports) -> Self {
+        self.written().await;
         while let Some(Report { tunnel, notice }) = reports.next().await {
             self.notice(tunnel, &notice);
             let missed = reports.missed();

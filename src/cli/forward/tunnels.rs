@@ -25,8 +25,6 @@ use crate::terminal::Signals;
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long what is still to be told may take.
 const TELL: Duration = Duration::from_secs(1);
-/// The most sessions of a proxy at once.
-const PROXY_SESSIONS: usize = 32;
 
 /// A place that accepts, and where it leads.
 pub struct Bound {
@@ -260,9 +258,7 @@ impl Tunnel {
                 let options = proxy::Options {
                     reason,
                     idle,
-                    target,
-                    settings,
-                    sessions: PROXY_SESSIONS,
+                    ..proxy::Options::new(target, settings)
                 };
                 let _ = ready.send(());
                 Proxy::new(options, report).run(&mut queue, &mut stop).await;

@@ -1,0 +1,251 @@
+//! What becomes of forwards whose sessions end.
+
+use std::io::Read as _;
+use std::net::Ipv4Addr;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use ssmx::loopback::Options;
+
+use super::program::{
+    Program, connect, echo, forward, is_reset, loopback, loopback_with, ping, serve,
+};
+use crate::support::{DEADLINE, start_session};
+
+#[test]
+fn the_next_connection_starts_another_session() {
+    let loopback = loopback();
+    let mut program = Program::forward(&loopback, &["-L", &format!("0:{}", echo())]);
+    let [port] = program.ports();
+    let mut before = connect(port);
+    ping(&mut before, "before");
+    loopback.end_sessions("");
+    let over = program.event("over");
+    assert!(over["reason"].as_str().unwrap().contains("idle timeout"));
+    program.says("the session is over: ");
+    assert!(is_reset(&mut before));
+    assert_eq!(loopback.stats().started, 1, "nobody needs another yet");
+    // The sessions were short, which costs a pause.
+    for count in 2..4 {
+        let mut after = connect(port);
+        ping(&mut after, "after");
+        assert_eq!(loopback.stats().started, count);
+        program.says("ready again (session ");
+        loopback.end_sessions("reason of the service");
+        program.says("reason of the service");
+        assert!(is_reset(&mut after));
+    }
+    program.interrupt();
+}
+
+#[test]
+fn a_target_that_goes_away_and_returns_is_waited_for() {
+    let loopback = loopback();
+    let target = loopback.target().to_owned();
+    let mut program = Program::forward(&loopback, &["-L", &format!("0:{}", echo())]);
+    let [port] = program.ports();
+    ping(&mut connect(port), "before");
+    loopback.set_online(&target, false);
+    program.event("over");
+    let mut waiting = connect(port);
+    let restart = program.event("restart");
+    assert!(
+        restart["reason"]
+            .as_str()
+            .unwrap()
+            .contains("TargetNotConnected")
+    );
+    program.says("trying again in");
+    loopback.set_online(&target, true);
+    ping(&mut waiting, "after");
+    ping(&mut connect(port), "another");
+    program.interrupt();
+}
+
+#[test]
+fn nobody_is_waited_for_who_is_gone() {
+    let loopback = loopback();
+    let target = loopback.target().to_owned();
+    let mut program = Program::forward(&loopback, &["--lazy", "-L", &format!("0:{}", echo())]);
+    let [port] = program.ports();
+    loopback.set_online(&target, false);
+    drop(connect(port));
+    program.event("restart");
+    loopback.set_online(&target, true);
+    let mut alive = connect(port);
+    ping(&mut alive, "alive");
+    // One connection was carried, in one session.
+    assert_eq!(program.event("connect")["connection"], 1);
+    assert_eq!(loopback.stats().dialled, 1);
+    program.interrupt();
+}
+
+#[test]
+fn what_will_not_pass_is_not_waited_for() {
+    let loopback = loopback();
+    let mut program = Program::forward(&loopback, &["--lazy", "-L", &format!("0:{}", echo())]);
+    let [port] = program.ports();
+    let denied = r#"{"__type":"AccessDeniedException","message":"no"}"#;
+    loopback.script("StartSession", 400, denied);
+    let began = Instant::now();
+    assert!(is_reset(&mut connect(port)));
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let gave_up = program.event("give-up");
+    assert_eq!(gave_up["connections"], 1);
+    assert!(gave_up["reason"].as_str().unwrap().contains("AccessDenied"));
+    program.says("hint: the caller's IAM policies must allow ssm:StartSession");
+    // Somebody has set it right.
+    ping(&mut connect(port), "after");
+    program.interrupt();
+}
+
+#[test]
+fn without_restart_the_end_of_a_session_is_the_end() {
+    let loopback = loopback();
+    for (output, why) in [("", "idle timeout"), ("reason", "reason")] {
+        let mut program =
+            Program::forward(&loopback, &["--no-restart", "-L", &format!("0:{}", echo())]);
+        let [port] = program.ports();
+        let mut stream = connect(port);
+        ping(&mut stream, "before");
+        loopback.end_sessions(output);
+        let exit = program.event("exit");
+        assert_eq!(exit["status"], 255);
+        assert!(exit["reason"].as_str().unwrap().contains(why), "{exit}");
+        let done = program.finish();
+        assert_eq!(done.code(), Some(255));
+        assert!(done.stderr.contains("ssmx: error: "), "{done:?}");
+        assert!(done.stderr.contains(why), "{done:?}");
+        assert!(is_reset(&mut stream));
+    }
+}
+
+#[test]
+fn one_session_that_ends_is_none_of_the_others_business() {
+    let loopback = loopback();
+    let port = echo();
+    let mut program = Program::forward(
+        &loopback,
+        &[
+            "-L",
+            &format!("0:{port}"),
+            "-L",
+            &format!("0:db.internal:{port}"),
+        ],
+    );
+    let [one, two] = program.ports();
+    let mut first = connect(one);
+    ping(&mut first, "before");
+    // Not smux, for whoever is listening: each session ends by itself, and its remote side with it.
+    loopback.inject_output(b"\x02garbage");
+    program.says("does not multiplex connections as it should");
+    assert!(is_reset(&mut first));
+    assert!(loopback.wait_for(|stats| stats.ended == 2, DEADLINE));
+    ping(&mut connect(one), "after");
+    ping(&mut connect(two), "after");
+    assert_eq!(loopback.stats().started, 4);
+    program.interrupt();
+}
+
+#[test]
+fn connections_during_a_long_loss_are_carried_when_it_is_over() {
+    let loopback = loopback();
+    let mut program = Program::forward(&loopback, &["-L", &format!("0:{}", echo())]);
+    let [port] = program.ports();
+    let mut old = connect(port);
+    ping(&mut old, "before");
+    loopback.fail_resumes(2);
+    loopback.cut();
+    program.event("lost");
+    let mut new = connect(port);
+    ping(&mut new, "new");
+    ping(&mut old, "old");
+    program.event("reconnect");
+    assert_eq!(loopback.stats().started, 1);
+    program.interrupt();
+}
+
+#[test]
+fn a_session_that_timed_out_while_the_connection_was_lost_is_followed_by_another() {
+    let loopback = loopback_with(Options {
+        idle_timeout: Duration::ZERO,
+        ..Options::default()
+    });
+    let mut program = Program::forward(&loopback, &["-L", &format!("0:{}", echo())]);
+    let [port] = program.ports();
+    let mut before = connect(port);
+    ping(&mut before, "before");
+    loopback.cut();
+    program.event("over");
+    assert!(is_reset(&mut before));
+    ping(&mut connect(port), "after");
+    program.interrupt();
+}
+
+#[test]
+fn start_session_starts_another_too_and_says_so() {
+    let loopback = loopback();
+    let parameters = format!("portNumber={},localPortNumber=0", echo());
+    let arguments = [
+        "--document-name",
+        "AWS-StartPortForwardingSession",
+        "--parameters",
+        &parameters,
+    ];
+    let mut command = start_session(&loopback, &arguments);
+    command.stdin(Stdio::null());
+    let mut program = Program::start(command);
+    let line = program.says("Waiting for connections...");
+    let port = line
+        .strip_prefix("ssmx: Port ")
+        .and_then(|rest| rest.split(' ').next());
+    let port: u16 = port.and_then(|port| port.parse().ok()).expect(&line);
+    let mut before = connect(port);
+    ping(&mut before, "before");
+    program.says("Connection accepted for session ");
+    loopback.end_sessions("");
+    program.says("the session is over: ");
+    assert!(is_reset(&mut before));
+    ping(&mut connect(port), "after");
+    program.says("opened again for sessionId ");
+    let done = program.interrupt();
+    assert_eq!(done.text(), "");
+    let mut command = start_session(&loopback, &arguments);
+    command.arg("--no-restart").stdin(Stdio::null());
+    let mut program = Program::start(command);
+    program.says("Waiting for connections...");
+    loopback.end_sessions("");
+    assert_eq!(program.finish().code(), Some(0));
+}
+
+#[test]
+fn a_command_outlives_a_session() {
+    let loopback = loopback();
+    let greeting = serve(|mut stream| {
+        let mut word = [0; 1];
+        while stream.read_exact(&mut word).is_ok() {}
+    });
+    let mut program = Program::start(forward(
+        &loopback,
+        &[
+            "--no-restart",
+            "-L",
+            &format!("0:{greeting}"),
+            "--",
+            "sh",
+            "-c",
+            "echo $SSMX_PORT; trap 'exit 5' TERM; while :; do sleep 0.1; done",
+        ],
+    ));
+    let port: u16 = program.line().parse().unwrap();
+    loopback.end_sessions("");
+    program.says("the session is over: ");
+    let closed = || std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err();
+    let began = Instant::now();
+    while !closed() {
+        assert!(began.elapsed() < DEADLINE, "the port stays open");
+        std::thread::yield_now();
+    }
+    program.signal("-TERM");
+    assert_eq!(program.finish().code(), Some(5));
+}
