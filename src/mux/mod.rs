@@ -53,15 +53,25 @@ struct State {
     handles: HashMap<u32, Handle>,
     accepted: VecDeque<u32>,
     ended: bool,
+    /// Questions that streams have asked, that the carrier has taken, and that are answered.
+    asked: u64,
+    taken: u64,
+    answered: u64,
     /// What was just read from a socket; one for all, as it is empty between reads.
     scratch: Vec<u8>,
 }
+
+/// Whether the peer has all that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question(u64);
 
 /// What a [`Stream`] waits for, and what became of it.
 #[derive(Debug, Default)]
 struct Handle {
     waker: Option<Waker>,
     fate: Option<Over>,
+    /// It waits for an answer.
+    asking: bool,
 }
 
 /// Why nothing more comes on a stream.
@@ -94,6 +104,9 @@ impl Mux {
                 handles: HashMap::new(),
                 accepted: VecDeque::new(),
                 ended: false,
+                asked: 0,
+                taken: 0,
+                answered: 0,
                 scratch: vec![0; READ],
             }),
             output: Notify::new(),
@@ -133,6 +146,28 @@ impl Mux {
     /// without having sent anything.
     pub fn refused(&self) {
         self.change(|state| state.streams.expect_refusal());
+    }
+
+    /// Whether streams want to know that the peer has all that was sent; to be answered by
+    /// [`confirm`](Self::confirm). `None` as long as there is something to send.
+    pub fn question(&self) -> Option<Question> {
+        let mut state = self.lock();
+        if state.streams.has_output() || state.taken == state.asked {
+            return None;
+        }
+        state.taken = state.asked;
+        Some(Question(state.asked))
+    }
+
+    /// The peer has all that was sent before the question.
+    pub fn confirm(&self, question: Question) {
+        self.change(|state| {
+            state.answered = state.answered.max(question.0);
+            for handle in state.handles.values_mut().filter(|handle| handle.asking) {
+                handle.asking = false;
+                handle.wake();
+            }
+        });
     }
 
     /// The session is over. Its streams deliver what has come, then end.
@@ -333,12 +368,32 @@ impl Stream {
         self.mux.change(|state| state.streams.finish(self.id));
     }
 
-    fn wait(&self, state: &mut State, cx: &Context<'_>) {
+    /// Asks whether the peer has all that was sent by now. Something is sent in any case, since
+    /// only that is answered.
+    fn ask(&self) -> Question {
+        self.mux.change(|state| {
+            state.asked += 1;
+            state.streams.send_nop();
+            Question(state.asked)
+        })
+    }
+
+    fn poll_confirmed(&self, cx: &Context<'_>, question: Question) -> Poll<()> {
+        let mut state = self.mux.lock();
+        if state.answered >= question.0 {
+            return Poll::Ready(());
+        }
+        self.wait(&mut state, cx).asking = true;
+        Poll::Pending
+    }
+
+    fn wait<'a>(&self, state: &'a mut State, cx: &Context<'_>) -> &'a mut Handle {
         let handle = state.handles.entry(self.id).or_default();
         match &mut handle.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
+        handle
     }
 }
 

@@ -11,9 +11,10 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::socket::Socket;
-use super::{Over, Stream, Taken};
+use super::{Over, Question, Stream, Taken};
 
-/// Silence behind the end of a socket's input after which no answer is expected any more.
+/// Silence behind the end of a socket's input after which no answer is expected any more, once the
+/// peer is known to have been there all the time.
 const ANSWER: Duration = Duration::from_secs(2);
 /// How long a socket that has got everything may go on to send before it is closed. Closed with
 /// something unread, it would lose what it has not read itself.
@@ -57,8 +58,10 @@ struct Relay<S> {
 
 enum Sending {
     Open,
-    /// The socket is at the end of its input; FIN follows unless something comes by then.
+    /// The socket is at the end of its input; something may come until then.
     Held(Pin<Box<Sleep>>),
+    /// Nothing came. FIN follows if the peer confirms that it was there, and nothing comes.
+    Asking(Question),
     Finished,
 }
 
@@ -104,10 +107,24 @@ impl<S: Socket> Relay<S> {
         if let Sending::Held(silence) = &mut self.sending
             && silence.as_mut().poll(cx).is_ready()
         {
+            self.sending = Sending::Asking(self.stream.ask());
+        }
+        if let Sending::Asking(question) = self.sending
+            && self.stream.poll_confirmed(cx, question).is_ready()
+        {
             self.stream.finish();
             self.sending = Sending::Finished;
         }
         Poll::Pending
+    }
+
+    /// Something came: more may follow.
+    fn hear(&mut self) {
+        match &mut self.sending {
+            Sending::Held(silence) => silence.as_mut().reset(Instant::now() + ANSWER),
+            Sending::Asking(_) => self.sending = Sending::Held(Box::pin(sleep(ANSWER))),
+            Sending::Open | Sending::Finished => {}
+        }
     }
 
     /// Moves what came to the socket, as far as it goes.
@@ -144,9 +161,7 @@ impl<S: Socket> Relay<S> {
             };
             self.current.advance(written);
             self.stream.consumed(written);
-            if let Sending::Held(silence) = &mut self.sending {
-                silence.as_mut().reset(Instant::now() + ANSWER);
-            }
+            self.hear();
         }
     }
 

@@ -21,6 +21,9 @@ async fn carry(from: Mux, to: Mux, size: usize) {
                 to.receive(piece).unwrap();
             }
         }
+        if let Some(question) = from.question() {
+            from.confirm(question);
+        }
         tokio::task::yield_now().await;
     }
 }
@@ -125,6 +128,41 @@ async fn the_end_of_input_arrives_where_no_answer_comes() {
 }
 
 #[tokio::test]
+async fn silence_of_a_peer_that_is_away_is_no_answer() {
+    let client = Mux::new(Config::new(Role::Client, false));
+    let (mut here, local) = tcp().await;
+    let stream = client.open().unwrap();
+    let id = stream.id();
+    tokio::spawn(relay(stream, local, HalfClose::Hold));
+    here.write_all(b"question").await.unwrap();
+    here.shutdown().await.unwrap();
+    let mut question = None;
+    while question.is_none() {
+        client.output().await;
+        while client.take_output(1024).is_some() {}
+        question = client.question();
+    }
+    // The peer was away, and has an answer now.
+    let header = crate::protocol::smux::Header {
+        command: crate::protocol::smux::Command::Psh,
+        length: 6,
+        stream: id,
+    };
+    let answer = [&header.encode()[..], b"answer"].concat();
+    client.receive(answer.into()).unwrap();
+    let mut got = [0; 6];
+    here.read_exact(&mut got).await.unwrap();
+    client.confirm(question.unwrap());
+    let early = tokio::time::timeout(SECOND, client.output()).await;
+    assert!(early.is_err(), "more of the answer may follow");
+    client.output().await;
+    assert_eq!(client.take_output(1024).unwrap()[1], 3, "it asks again");
+    client.confirm(client.question().unwrap());
+    client.output().await;
+    assert_eq!(client.take_output(1024).unwrap()[1], 1, "the end follows");
+}
+
+#[tokio::test]
 async fn what_a_client_sent_before_it_left_arrives() {
     let (client, server) = pair(1024);
     let (mut here, mut there, at_client, _) = forwarded(&client, &server).await;
@@ -198,6 +236,9 @@ async fn over(mux: Mux, pipe: DuplexStream) {
             mux.output().await;
             if let Some(frames) = mux.take_output(16 * 1024) {
                 write.write_all(&frames).await.unwrap();
+            }
+            if let Some(question) = mux.question() {
+                mux.confirm(question);
             }
         }
     };

@@ -49,7 +49,7 @@ impl Streams {
             return None;
         }
         let mut out = BytesMut::with_capacity(limit.min(self.out_bytes + 64 * HEADER_LEN));
-        if std::mem::take(&mut self.keepalive_due) {
+        if std::mem::take(&mut self.nop_due) {
             out.extend_from_slice(&Header::bare(Command::Nop, 0).encode());
         }
         while out.len() < limit {

@@ -158,7 +158,7 @@ pub struct Streams {
     /// Failed connects that the peer told, and whose streams it has not finished yet.
     pub(super) refused: usize,
     pub(super) next_keepalive: Option<Instant>,
-    pub(super) keepalive_due: bool,
+    pub(super) nop_due: bool,
     pub(super) events: VecDeque<Event>,
 }
 
@@ -180,7 +180,7 @@ impl Streams {
             blocked_since: None,
             refused: 0,
             next_keepalive: config.keepalive.then(|| now + KEEPALIVE),
-            keepalive_due: false,
+            nop_due: false,
             events: VecDeque::new(),
             config,
         }
@@ -209,7 +209,7 @@ impl Streams {
 
     /// Whether there is something to send.
     pub fn has_output(&self) -> bool {
-        !self.ready.is_empty() || !self.refusals.is_empty() || self.keepalive_due
+        !self.ready.is_empty() || !self.refusals.is_empty() || self.nop_due
     }
 }
 
@@ -252,6 +252,11 @@ impl Streams {
         self.abandon(id);
     }
 
+    /// Sends a NOP, which says nothing.
+    pub fn send_nop(&mut self) {
+        self.nop_due = true;
+    }
+
     /// Says that a connect failed at the peer: the next stream that it finishes without having
     /// sent anything was refused.
     pub fn expect_refusal(&mut self) {
@@ -271,14 +276,14 @@ impl Streams {
 impl Streams {
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let keepalive = self.next_keepalive.filter(|_| !self.keepalive_due);
+        let keepalive = self.next_keepalive.filter(|_| !self.nop_due);
         keepalive.into_iter().chain(self.slow_deadline()).min()
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.next_keepalive.is_some_and(|at| at <= now) {
-            self.keepalive_due = true;
+            self.nop_due = true;
             self.next_keepalive = Some(now + KEEPALIVE);
         }
         self.drop_slow(now);

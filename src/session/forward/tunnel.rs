@@ -1,5 +1,6 @@
 //! A session that carries many local connections at once: smux over the data channel.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use super::listener::Accepted;
 use super::report::{Connection, Gone, Losses, Notice, Reporter};
 use super::{Over, Stop};
 use crate::channel::{Channel, DataSender, Event, Permit};
-use crate::mux::{Config, HalfClose, Mux, Relayed, Role, Socket, relay};
+use crate::mux::{Config, HalfClose, Mux, Question, Relayed, Role, Socket, relay};
 use crate::protocol::payload::Flag;
 use crate::session::SessionFailure;
 use crate::session::opening::Opened;
@@ -32,9 +33,13 @@ struct Tunnel<'a> {
     report: &'a Reporter,
     relays: JoinSet<()>,
     losses: Losses,
+    /// Asked by streams, and answered once the agent has all that went before.
+    confirming: Option<(Question, Flushed)>,
     /// The channel has not ended.
     sending: bool,
 }
+
+type Flushed = Pin<Box<dyn Future<Output = bool> + Send + Sync>>;
 
 /// What the loop was woken by.
 enum Woken {
@@ -83,6 +88,7 @@ impl<'a> Tunnel<'a> {
             report,
             relays: JoinSet::new(),
             losses: Losses::default(),
+            confirming: None,
             sending: true,
         }
     }
@@ -95,6 +101,11 @@ impl<'a> Tunnel<'a> {
     ) -> Over {
         let sender = opened.channel.sender();
         loop {
+            if self.confirming.is_none()
+                && let Some(question) = self.mux.question()
+            {
+                self.confirming = Some((question, Box::pin(sender.flush())));
+            }
             let woken = tokio::select! {
                 () = stop.wanted() => Woken::Stop,
                 event = next(&self.mux, &mut opened.channel) => Woken::Event(event),
@@ -108,6 +119,11 @@ impl<'a> Tunnel<'a> {
                         // The channel has ended. What it brought last is still to come.
                         None => self.sending = false,
                     }
+                    Woken::Sent
+                }
+                question = confirmed(&mut self.confirming) => {
+                    self.confirming = None;
+                    self.mux.confirm(question);
                     Woken::Sent
                 }
                 accepted = queue.recv() => Woken::Accepted(accepted),
@@ -196,6 +212,16 @@ async fn next(mux: &Mux, channel: &mut Channel) -> Option<Event> {
 async fn has_output<'a>(mux: &Mux, sender: &'a DataSender) -> Option<Permit<'a>> {
     mux.output().await;
     sender.reserve().await.ok()
+}
+
+/// Waits for the answer to a question; for ever if there is none.
+async fn confirmed(confirming: &mut Option<(Question, Flushed)>) -> Question {
+    if let Some((question, flushed)) = confirming
+        && flushed.await
+    {
+        return *question;
+    }
+    std::future::pending().await
 }
 
 fn told(connection: Connection, relayed: Relayed) {
