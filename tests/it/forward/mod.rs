@@ -13,3 +13,5 @@ mod ports;
 mod program;
 #[cfg(unix)]
 mod restart;
+#[cfg(unix)]
+mod soak;

@@ -126,6 +126,16 @@ impl Program {
         ports
     }
 
+    /// The most memory that it ever had in use, in KiB.
+    #[cfg(target_os = "linux")]
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("it is running");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|text| text.parse().ok()).expect("a number")
+    }
+
     pub fn signal(&self, signal: &str) {
         kill(self.child.id(), signal);
     }
