@@ -116,7 +116,9 @@ impl<'a> Parameters<'a> {
 mod tests {
     use super::*;
 
-    fn bound(document: &str, parameters: &[(&str, &str)]) -> Result<Option<Bind>, Failure> {
+    type Given = &'static [(&'static str, &'static str)];
+
+    fn bound(document: &str, parameters: Given) -> Result<Option<Bind>, Failure> {
         bind(&StartSession {
             target: "i-1".into(),
             document_name: Some(document.to_owned()).filter(|name| !name.is_empty()),
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn known_documents_say_where_to_listen() {
-        let cases: [(&str, &[(&str, &str)], Option<Bind>); 9] = [
+        let cases: [(&str, Given, Option<Bind>); 9] = [
             ("", &[], None),
             (SSH, &[], None),
             (SSH, &[("portNumber", "2222")], None),
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_out_of_range_is_said() {
-        let cases: [(&str, &[(&str, &str)], &str); 7] = [
+        let cases: [(&str, Given, &str); 7] = [
             (FORWARD, &[], "needs the parameter portNumber"),
             (
                 FORWARD_TO_HOST,

@@ -74,9 +74,6 @@ pub enum SessionFailure {
     /// A session that was to forward and does not.
     #[error("the document makes this a {0} session, which forwards no ports")]
     NotForwarding(&'static str),
-    /// A kind of session that this version cannot carry.
-    #[error("this is a {0} session: port forwarding and ssh are not in this version")]
-    Unsupported(&'static str),
     /// The terminal or the system.
     #[error("{what}: {error}")]
     Local {
@@ -145,7 +142,6 @@ impl SessionFailure {
             Self::Useless(_) => {
                 "check that no proxy or firewall cuts WebSockets, then start a new session".into()
             }
-            Self::Unsupported(_) => "use a shell or command document".into(),
         })
     }
 }

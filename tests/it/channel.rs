@@ -228,6 +228,36 @@ async fn no_byte_of_output_is_lost_or_doubled_over_cuts() {
     assert_eq!(loopback.stats().resumes, 6);
 }
 
+#[tokio::test]
+async fn a_flush_ends_with_the_acknowledgement_of_what_went_before() {
+    let loopback = Loopback::start(peer()).unwrap();
+    let mut channel = open(&loopback, INTERACTIVE, "cat", Options::default()).await;
+    // Nothing was handed over, and yet the session has to be in force.
+    let flushed = timeout(DEADLINE, channel.flush()).await;
+    assert_eq!(flushed, Ok(true));
+    loopback.stall();
+    send(&channel, "typed\n").await;
+    let mut flush = Box::pin(channel.flush());
+    let short = Duration::from_millis(300);
+    assert!(timeout(short, &mut flush).await.is_err(), "nothing came");
+    // Those that nobody waits for any more do not pile up.
+    for _ in 0..1000 {
+        assert!(timeout(Duration::ZERO, channel.flush()).await.is_err());
+    }
+    loopback.unstall();
+    assert_eq!(timeout(DEADLINE, flush).await, Ok(true));
+    loopback.stall();
+    send(&channel, "never heard of\n").await;
+    let flush = tokio::spawn(channel.flush());
+    loopback.end_sessions("");
+    loopback.unstall();
+    let mut told = Told::default();
+    told.until_the_end(&mut channel).await;
+    assert!(timeout(DEADLINE, flush).await.is_ok());
+    assert_eq!(timeout(DEADLINE, channel.flush()).await, Ok(false));
+    assert!(channel.sender().reserve().await.is_err());
+}
+
 /// What `typed_digest` types, and what the other side makes of it.
 async fn typed_digest(options: Peer) -> (usize, Loopback) {
     const LENGTH: usize = 1_000_000;

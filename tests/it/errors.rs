@@ -55,6 +55,38 @@ fn fails(command: Command, status: i32, words: &[&str]) -> Finished {
 }
 
 #[test]
+fn ports_that_make_no_sense() {
+    let forward = "AWS-StartPortForwardingSession";
+    let cases: [(&str, &[&str], &[&str]); 7] = [
+        (forward, &[], &["portNumber", "portNumber=80"]),
+        (forward, &["portNumber="], &["portNumber"]),
+        (forward, &["portNumber=99999"], &["99999", "65535"]),
+        (
+            forward,
+            &["portNumber=80,localPortNumber=http"],
+            &["localPortNumber", "http", "65535"],
+        ),
+        (
+            "AWS-StartPortForwardingSessionToRemoteHost",
+            &["portNumber=80"],
+            &["needs the parameter host", "host="],
+        ),
+        ("AWS-StartSSHSession", &["portNumber=0"], &["portNumber"]),
+        ("Mine", &["localPortNumber=70000"], &["70000"]),
+    ];
+    for (document, parameters, words) in cases {
+        let mut command = bare(&["--document-name", document]);
+        if !parameters.is_empty() {
+            command.arg("--parameters").args(parameters);
+        }
+        fails(command, 252, words);
+    }
+    for size in ["0", "32769", "many"] {
+        fails(bare(&["--payload-size", size]), 252, &["--payload-size"]);
+    }
+}
+
+#[test]
 fn arguments_that_make_no_sense() {
     let cases: [(&[&str], &[&str]); 11] = [
         (&["--tarket", "i-2"], &["--tarket", "--target", "--help"]),

@@ -96,7 +96,9 @@ impl Session {
             next_reader: None,
             writing: true,
         };
-        early.map(|typed| session.queue(typed));
+        if let Some(typed) = early {
+            session.queue(typed);
+        }
         // Agents throw the input of such commands away, but for the bytes that stand for signals.
         if session.kind != SessionType::NonInteractiveCommands
             && let Err(failure) = session.open_terminal()
