@@ -1,6 +1,7 @@
 //! Many connections through one session: smux over the data channel, over everything that the
 //! network does to that.
 
+mod carrier;
 mod half;
 mod hostile;
 mod operations;
