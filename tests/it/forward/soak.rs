@@ -42,6 +42,9 @@ fn soak() {
         ..Direction::default()
     };
     let loopback = loopback_with(Options {
+        // Agents send what a cut has lost again one by one. At their own pace of ten a second that
+        // would be all that there is to see.
+        resend_tick: Duration::from_millis(2),
         faults: Faults {
             to_client: slight.clone(),
             to_agent: slight,
