@@ -1,5 +1,8 @@
 //! The SOCKS5 and HTTP CONNECT proxy, through loopback.
 
+#[cfg(unix)]
+mod curl;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
