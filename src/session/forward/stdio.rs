@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use super::leave::{Patience, terminate};
@@ -21,11 +21,14 @@ use crate::session::front::{Front, suspend};
 use crate::session::leave::{enough, output_lost};
 use crate::session::notices::{LossNotice, plugin};
 use crate::session::opening::Opened;
-use crate::terminal::{self, Input, Output, Partner, Signal};
+use crate::terminal::{self, Input, Output, Partner, Signal, Signals};
 
 /// Silence, after all input was taken to its end, by which the other side shows that it has nothing
 /// more to say: it is not told of the end.
 const SILENCE: Duration = Duration::from_secs(3);
+
+/// How long after a signal others still belong to it.
+const SAME_WISH: Duration = Duration::from_millis(500);
 
 /// The session.
 struct Session {
@@ -274,7 +277,7 @@ impl Session {
         };
         tokio::select! {
             () = last => {}
-            () = enough(&mut front.signals) => debug!("told to leave at once"),
+            () = told_again(&mut front.signals, hasty) => debug!("told to leave at once"),
         }
         flushed.unwrap_or(result)
     }
@@ -291,6 +294,20 @@ fn handle_signal(signal: Signal) -> Option<Exit> {
             .number()
             .map(|number| Exit::Leave(Ok(Outcome::Signal(number.into())))),
     }
+}
+
+/// Waits for a signal that is a further wish to be gone: one Ctrl-C interrupts ssh and this process,
+/// and then ssh hangs this process up, in whatever order that is seen here.
+async fn told_again(signals: &mut Signals, just_told: bool) {
+    if just_told {
+        let ignored = async {
+            loop {
+                signals.next().await;
+            }
+        };
+        let _: Result<(), _> = timeout(SAME_WISH, ignored).await;
+    }
+    enough(signals).await;
 }
 
 async fn written(stdout: &mut Output, stderr: &mut Output) -> std::io::Result<()> {
