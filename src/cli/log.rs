@@ -11,9 +11,10 @@ use super::report::Failure;
 const DEBUG: &str = "warn,ssmx=debug,aws_config=debug";
 
 /// These log requests, answers and keys when asked for everything: the most that they may say.
-const TALKATIVE: [(&str, LevelFilter); 12] = [
+const TALKATIVE: [(&str, LevelFilter); 13] = [
     ("aws_credential_types", LevelFilter::INFO),
     ("aws_runtime", LevelFilter::INFO),
+    ("aws_sdk_ec2instanceconnect", LevelFilter::INFO),
     ("aws_sdk_kms", LevelFilter::INFO),
     ("aws_sdk_ssm", LevelFilter::INFO),
     ("aws_sdk_sso", LevelFilter::INFO),

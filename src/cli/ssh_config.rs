@@ -12,12 +12,16 @@ const NODES: [&str; 2] = ["i-*", "mi-*"];
 
 /// `ssmx ssh-config`
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Append it, and nodes are hosts like any other:\n  \
+#[command(
+    after_help = "Append it, and nodes are hosts like any other, under a name if you like:\n  \
     ssmx ssh-config >> ~/.ssh/config\n  \
-    scp file ec2-user@i-…:\n\
-    or with a name: ssmx ssh-config web=i-… --user ubuntu >> ~/.ssh/config; ssh web\n\
-    It needs neither credentials nor a region; --profile and --region go into it. ssh takes the \
-    first value that it finds: put it above `Host *`, or into a file with `Include` at the top.")]
+    scp file ec2-user@i-…:\n  \
+    ssmx ssh-config web=i-… --user ubuntu >> ~/.ssh/config\n  \
+    ssh web\n\
+    --profile, --region and the like go into it; it needs no credentials. A `Host *` with a \
+    ProxyCommand above it would win: then print it into a file of its own, and put `Include FILE` \
+    at the top of ~/.ssh/config."
+)]
 pub struct Args {
     /// A pattern of ssh's (i-*), or NAME=TARGET for a node under a name [default: i-* mi-*]
     #[arg(value_name = "HOST")]
@@ -65,7 +69,8 @@ fn config(global: &Global, args: &Args, program: &Path) -> Result<String, Failur
         patterns.extend(NODES);
     }
     let mut text = String::from(
-        "# Nodes of AWS Systems Manager, through ssmx. Keep this above `Host *`: first values win.\n",
+        // What it is appended to may lack its last line's end.
+        "\n# Nodes of AWS Systems Manager, through ssmx. Of several values ssh takes the first.\n",
     );
     if global.options().profile.is_none() || global.options().region.is_none() {
         text.push_str("# Profile and region that are not named are those of the environment.\n");
@@ -158,7 +163,9 @@ mod tests {
     /// Without comments.
     fn lines(words: &[&str]) -> Vec<String> {
         let text = made(words).expect("good");
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let lines = text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
         lines.map(|line| line.trim().to_owned()).collect()
     }
 

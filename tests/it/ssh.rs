@@ -4,6 +4,7 @@ mod forwards;
 mod push_key;
 mod server;
 mod subcommands;
+mod terminal;
 mod transfers;
 
 use std::ffi::OsStr;
