@@ -242,6 +242,13 @@ fn opened(notice: Notice) -> Option<String> {
     }
 }
 
+fn rejected(notice: Notice) -> Option<(String, String)> {
+    match notice {
+        Notice::Proxy(ProxyNotice::Rejected { peer, why }) => Some((peer, why)),
+        _ => None,
+    }
+}
+
 fn closed(notice: Notice) -> Option<(String, String)> {
     match notice {
         Notice::Proxy(ProxyNotice::Closed {
@@ -352,6 +359,13 @@ async fn there_are_so_many_sessions_and_no_more() {
     let answer = running.ask(&connect).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.contains("2 destinations"), "{answer}");
+    for _ in 0..2 {
+        let (_, why) = running.told(rejected).await;
+        assert!(
+            why.contains("three.internal") && why.contains("2 destinations"),
+            "{why}"
+        );
+    }
     // Known ones are not kept out.
     drop(running.through("two.internal", port).await);
     drop(first);
@@ -517,10 +531,6 @@ async fn clients_that_make_no_sense_are_told_of() {
         .ask("GET http://one.internal/ HTTP/1.1\r\n\r\n")
         .await;
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
-    let rejected = |notice| match notice {
-        Notice::Proxy(ProxyNotice::Rejected { peer, why }) => Some((peer, why)),
-        _ => None,
-    };
     let (peer, why) = running.told(rejected).await;
     assert!(peer.starts_with("127.0.0.1:"), "{peer}");
     assert!(why.contains("CONNECT"), "{why}");

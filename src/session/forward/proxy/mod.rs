@@ -35,6 +35,7 @@ use crate::mux::Socket as _;
 
 use self::link::Claim;
 use self::pool::Pool;
+use self::refusal::Why;
 
 pub use destination::Destination;
 pub use notice::ProxyNotice;
@@ -114,6 +115,13 @@ async fn serve(pool: Arc<Pool>, mut accepted: Accepted) {
             carry(&pool, &destination, claim, accepted).await;
         }
         Err(refusal) => {
+            // The others are told of once for all who wait.
+            if refusal.why == Why::Busy {
+                pool.tell(ProxyNotice::Rejected {
+                    peer: accepted.peer.clone(),
+                    why: format!("{destination}: {}", refusal.text),
+                });
+            }
             if let Err(error) = request.refuse(&refusal).await {
                 debug!(peer = accepted.peer, %error, "gone before it was refused");
                 return;
