@@ -213,7 +213,7 @@ impl<P: Programs> World<P> {
         }
         while let Some(transmit) = self.link.client.poll_transmit(self.link.now) {
             if let Transmit::Binary(frame) = transmit {
-                self.link.to_agent(frame);
+                self.link.send_to_agent(frame);
             }
         }
         while let Some(event) = self.link.client.poll_event() {
@@ -226,7 +226,7 @@ impl<P: Programs> World<P> {
         }
         while let Some(transmit) = self.link.agent.poll_transmit() {
             if let agent::Transmit::Client(frame) = transmit {
-                self.link.to_client(frame);
+                self.link.send_to_client(frame);
             }
         }
         self.programs.go_on(&mut self.link) || changed

@@ -203,11 +203,11 @@ impl Link {
         }
     }
 
-    pub fn to_agent(&mut self, frame: Bytes) {
+    pub fn send_to_agent(&mut self, frame: Bytes) {
         self.carry(frame, Action::ToAgent);
     }
 
-    pub fn to_client(&mut self, frame: Bytes) {
+    pub fn send_to_client(&mut self, frame: Bytes) {
         self.carry(frame, Action::ToClient);
         if self.percent(self.plan.garbage) {
             let frame = garbage::frame(&mut self.rng, &self.frames);
