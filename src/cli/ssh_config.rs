@@ -255,7 +255,10 @@ mod tests {
         std::fs::create_dir_all(&bin).expect("made");
         std::fs::create_dir_all(dir.path().join("1.0")).expect("made");
         std::fs::write(&versioned, "").expect("writable");
-        assert_eq!(lasting(versioned.clone(), &[bin.clone()]), versioned);
+        assert_eq!(
+            lasting(versioned.clone(), std::slice::from_ref(&bin)),
+            versioned
+        );
         std::os::unix::fs::symlink(&versioned, bin.join("ssmx")).expect("made");
         let path = ["relative".into(), dir.path().join("none"), bin.clone()];
         assert_eq!(lasting(versioned, &path), bin.join("ssmx"));

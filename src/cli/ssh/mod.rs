@@ -3,6 +3,7 @@
 mod key;
 mod line;
 pub(super) mod proxy;
+mod push;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -50,7 +51,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     if let Some(file) = args.push_key
         && connects(&line)
     {
-        let options = key::push(global, &ssh, file.as_deref()).await?;
+        let options = push::push_key(global, &ssh, file.as_deref()).await?;
         ssh.words.splice(0..0, options);
     }
     hand_over(&ssh).await

@@ -147,7 +147,7 @@ fn refusals_say_what_to_do() {
     scene.loopback.script("SendSSHPublicKey", 400, body);
     let done = run_without_input(scene.push(&public, &[target]));
     scene.assert_refused(&done, 254, "ec2-instance-connect:SendSSHPublicKey");
-    let done = run_without_input(scene.push(&public, &["-o", "NoSuchOption=1", target]));
+    let done = run_without_input(scene.push(&public, &["-vo", "NoSuchOption=1", target]));
     scene.assert_refused(&done, 255, "nosuchoption");
     // Nothing is pushed where nothing connects.
     let done = run_without_input(scene.push(&public, &["-G", target]));
