@@ -9,7 +9,7 @@
 //! listener -> front: what does the client want? -> pool -> link -> carrier: route -> session
 //! ```
 //!
-//! Clients hear of failures in the words of their protocol ([`refusal`]), as far as they are known
+//! Clients hear of failures in the words of their protocol, as far as these are known
 //! before the first byte: agents do not say that a connection is made, only that it is not. Who is
 //! refused by the destination itself is reset, as with other forwards.
 
