@@ -9,7 +9,7 @@ use std::thread;
 use serde_json::Value;
 use ssmx::loopback::Loopback;
 
-use super::peer;
+use super::running::peer;
 use crate::support::{self, DEADLINE, Finished, SSMX};
 
 /// `ssmx forward` as a proxy.
