@@ -53,6 +53,8 @@ struct State {
     handles: HashMap<u32, Handle>,
     accepted: VecDeque<u32>,
     ended: bool,
+    /// Nor is what has come delivered any more.
+    aborted: bool,
     /// Questions that streams have asked, that the carrier has taken, and that are answered.
     asked: u64,
     taken: u64,
@@ -104,6 +106,7 @@ impl Mux {
                 handles: HashMap::new(),
                 accepted: VecDeque::new(),
                 ended: false,
+                aborted: false,
                 asked: 0,
                 taken: 0,
                 answered: 0,
@@ -172,8 +175,18 @@ impl Mux {
 
     /// The session is over. Its streams deliver what has come, then end.
     pub fn end(&self) {
+        self.close(false);
+    }
+
+    /// The same, but streams whose readers take nothing end at once.
+    pub fn abort(&self) {
+        self.close(true);
+    }
+
+    fn close(&self, abort: bool) {
         self.change(|state| {
             state.ended = true;
+            state.aborted |= abort;
             for handle in state.handles.values_mut() {
                 handle.wake();
             }
@@ -322,6 +335,21 @@ impl Stream {
             None => {
                 self.wait(&mut state, cx);
                 Poll::Pending
+            }
+        }
+    }
+
+    /// Why what was taken will not be waited for any more, while the socket does not take it;
+    /// wakes when there is a reason.
+    fn poll_lost(&self, cx: &Context<'_>) -> Option<Over> {
+        let mut state = self.mux.lock();
+        let fate = state.handles.get(&self.id).and_then(|handle| handle.fate);
+        match fate {
+            Some(Over::TooSlow) => fate,
+            _ if state.aborted => Some(Over::Ended),
+            _ => {
+                self.wait(&mut state, cx);
+                None
             }
         }
     }

@@ -134,20 +134,13 @@ impl<S: Socket> Relay<S> {
                 match self.stream.poll_take(cx) {
                     Poll::Pending => return None,
                     Poll::Ready(Taken::Data(data)) => self.current = data,
-                    Poll::Ready(Taken::Over(over)) => {
-                        return Some(match over {
-                            Over::Finished => Relayed::Finished,
-                            Over::Refused => Relayed::Refused,
-                            Over::TooSlow => Relayed::TooSlow,
-                            Over::Ended => Relayed::Ended,
-                        });
-                    }
+                    Poll::Ready(Taken::Over(over)) => return Some(told(over)),
                 }
             }
             let written = match &self.deaf {
                 Some(_) => self.current.len(),
                 None => match Pin::new(&mut self.socket).poll_write(cx, &self.current) {
-                    Poll::Pending => return None,
+                    Poll::Pending => return self.stream.poll_lost(cx).map(told),
                     Poll::Ready(Ok(0)) => {
                         self.deaf = Some(io::ErrorKind::WriteZero.into());
                         continue;
@@ -191,5 +184,14 @@ impl<S: Socket> Relay<S> {
             }
             (_, deaf) => deaf.map(Relayed::SocketFailed),
         }
+    }
+}
+
+fn told(over: Over) -> Relayed {
+    match over {
+        Over::Finished => Relayed::Finished,
+        Over::Refused => Relayed::Refused,
+        Over::TooSlow => Relayed::TooSlow,
+        Over::Ended => Relayed::Ended,
     }
 }

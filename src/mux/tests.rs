@@ -294,3 +294,46 @@ async fn another_implementation_understands_the_same() {
     }
     echo.await.unwrap();
 }
+
+/// A stream whose reader takes nothing, with more behind it than its socket holds.
+async fn stuck(client: &Mux, server: &Mux) -> (TcpStream, TcpStream, JoinHandle<Relayed>) {
+    let (here, mut there, at_client, _) = forwarded(client, server).await;
+    let piece = vec![0; 64 * 1024];
+    // Its relay has blocked by the time that no more goes in.
+    while let Ok(Ok(())) = tokio::time::timeout(SECOND / 2, there.write_all(&piece)).await {}
+    (here, there, at_client)
+}
+
+#[tokio::test]
+async fn a_reader_that_keeps_others_waiting_is_reset_while_its_socket_takes_nothing() {
+    let slow_reader = Some(SECOND / 10);
+    let config = Config::new(Role::Client, false);
+    let client = Mux::new(Config {
+        slow_reader,
+        ..config
+    });
+    let server = Mux::new(Config::new(Role::Server, false));
+    tokio::spawn(carry(client.clone(), server.clone(), 1000));
+    tokio::spawn(carry(server.clone(), client.clone(), 1000));
+    let (mut other, mut its_end, _, _) = forwarded(&client, &server).await;
+    let (here, _there, relayed) = stuck(&client, &server).await;
+    assert!(matches!(relayed.await.unwrap(), Relayed::TooSlow));
+    drop(here);
+    its_end.write_all(b"hello").await.unwrap();
+    let mut got = [0; 5];
+    other.read_exact(&mut got).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_aborted_session_waits_for_no_reader() {
+    let (client, server) = pair(1000);
+    let (mut here, _there, relayed) = stuck(&client, &server).await;
+    client.end();
+    tokio::task::yield_now().await;
+    assert!(!relayed.is_finished(), "what has come is still delivered");
+    client.abort();
+    assert!(matches!(relayed.await.unwrap(), Relayed::Ended));
+    let mut rest = Vec::new();
+    let error = here.read_to_end(&mut rest).await.expect_err("it is reset");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}

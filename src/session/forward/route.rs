@@ -162,6 +162,7 @@ impl Route {
                 None => return Err(Over::Stopped),
             },
         };
+        let mut attempts = 0;
         loop {
             tokio::select! {
                 () = stop.wanted() => {
@@ -170,7 +171,9 @@ impl Route {
                 }
                 () = backoff.wait() => {}
             }
-            if first.socket.is_gone() {
+            attempts += 1;
+            // At first it may be somebody who has only questions, and has asked them all.
+            if attempts > 1 && first.socket.is_gone() {
                 debug!(peer = first.peer, "gone before there was a session");
                 return Ok(None);
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::bind::plain;
@@ -24,6 +24,10 @@ use crate::session::opening::Opened;
 const PIECE: usize = 16 * 1024;
 /// How long connections may take to end once their session has.
 const SETTLE: Duration = Duration::from_secs(3);
+/// The same if somebody wants to leave.
+const SETTLE_IN_HASTE: Duration = Duration::from_millis(500);
+/// How long those may take whose end is decided.
+const LINGER: Duration = Duration::from_millis(100);
 /// How long what was sent last may take to get away when the session is left.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -68,12 +72,13 @@ pub async fn serve(
         tunnel.carry(first);
     }
     let over = tunnel.run(opened, queue, stop).await;
+    let mut patience = SETTLE;
     if matches!(over, Over::Stopped) {
+        patience = SETTLE_IN_HASTE;
         // What programs sent before they ended is still worth sending.
-        let sender = opened.channel.sender();
-        let _ = timeout(LAST_WORDS, tunnel.send_all(&sender)).await;
+        let _ = timeout(LAST_WORDS, tunnel.send_all(opened)).await;
     }
-    tunnel.end().await;
+    tunnel.end(patience, stop).await;
     over
 }
 
@@ -182,24 +187,51 @@ impl<'a> Tunnel<'a> {
         }
     }
 
-    /// Hands over what the streams have sent, and waits until the agent has it.
-    async fn send_all(&self, sender: &DataSender) {
-        while let Some(data) = self.mux.take_output(PIECE) {
-            match sender.reserve().await {
-                Ok(permit) => permit.send(data),
-                Err(_) => return,
+    /// Hands over what the streams have sent, and waits until the agent has it. What comes
+    /// meanwhile is taken as ever.
+    async fn send_all(&mut self, opened: &mut Opened) {
+        let sender = opened.channel.sender();
+        let mux = self.mux.clone();
+        let sent = async {
+            while let Some(data) = mux.take_output(PIECE) {
+                match sender.reserve().await {
+                    Ok(permit) => permit.send(data),
+                    Err(_) => return,
+                }
+            }
+            sender.flush().await;
+        };
+        tokio::pin!(sent);
+        loop {
+            tokio::select! {
+                () = &mut sent => return,
+                event = next(&self.mux, &mut opened.channel) => {
+                    if self.handle(event).is_some() {
+                        return;
+                    }
+                }
             }
         }
-        sender.flush().await;
     }
 
-    /// Ends all connections.
-    async fn end(mut self) {
+    /// Ends all connections, once their readers have what has come, or have not taken it for
+    /// `patience`.
+    async fn end(mut self, patience: Duration, stop: &mut Stop) {
         self.mux.end();
-        let settled = async { while self.relays.join_next().await.is_some() {} };
-        // Those that are left lose their sockets as they are.
-        let _ = timeout(SETTLE, settled).await;
+        tokio::select! {
+            () = settled(&mut self.relays) => return,
+            () = sleep(patience) => {}
+            () = stop.insisted() => {}
+        }
+        self.mux.abort();
+        // What is left then has its end, and only lingers.
+        let _ = timeout(LINGER, settled(&mut self.relays)).await;
     }
+}
+
+/// Waits until all connections have ended.
+async fn settled(relays: &mut JoinSet<()>) {
+    while relays.join_next().await.is_some() {}
 }
 
 /// The channel's next event, once there is room for what it may bring.
