@@ -194,6 +194,9 @@ impl Driver {
     fn handle(&mut self, now: Instant, woken: Woken) {
         self.notice_sleep(now);
         let at = now.into_std();
+        if self.pending.is_full() {
+            self.core.handle_deafness(at);
+        }
         match woken {
             Woken::Io(Ok(())) | Woken::Delivered | Woken::Abandoned => {}
             Woken::Io(Err(reason)) => self.lose(now, reason),

@@ -249,6 +249,11 @@ impl DataChannel {
         }
     }
 
+    /// Frames are not read at present: that nothing is acknowledged says nothing of the agent.
+    pub fn handle_deafness(&mut self, now: Instant) {
+        self.last_progress = now;
+    }
+
     /// [`poll_timeout`](Self::poll_timeout) has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if let Phase::Closing {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::frame::{Error, Frame};
-use super::streams::{Event, MAX_REFUSALS, MAX_STREAMS, Role, Sending, Stream, Streams};
+use super::streams::{ALONE_PATIENCE, IN_ALONE, Event, MAX_REFUSALS, MAX_STREAMS, Role, Sending, Stream, Streams};
 
 impl Streams {
     /// Bytes of the carrier came.
@@ -51,6 +51,9 @@ impl Streams {
             stream.taken -= bytes;
             stream.stuck_since = now;
             self.in_bytes -= bytes;
+            if self.in_bytes < IN_ALONE / 2 {
+                self.alone_bound = IN_ALONE;
+            }
         }
     }
 
@@ -125,6 +128,15 @@ impl Streams {
                 .max(self.blocked_since?)
                 .checked_add(limit)
         })?
+    }
+
+    /// When a lone stream gets a larger bound, if its reader takes nothing till then.
+    pub(super) fn relief(&self) -> Option<Instant> {
+        if self.live > 1 || self.alone_bound > IN_ALONE || !self.is_blocked() {
+            return None;
+        }
+        let stuck = self.streams.values().find(|stream| stream.unread() > 0)?;
+        Some(stuck.stuck_since + ALONE_PATIENCE)
     }
 
     /// When the next stream is to be dropped.

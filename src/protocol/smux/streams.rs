@@ -12,8 +12,11 @@ pub(super) const OUT_A_STREAM: usize = 64 * 1024;
 pub(super) const OUT_IN_ALL: usize = 1024 * 1024;
 /// Received bytes of all streams that may wait for their readers before nothing more is taken.
 pub(super) const IN_IN_ALL: usize = 4 * 1024 * 1024;
-/// The same where there is but one stream, which keeps nobody waiting.
+/// The same where there is but one stream, which keeps nobody else waiting.
 pub(super) const IN_ALONE: usize = 256 * 1024;
+/// A lone stream that takes nothing for so long has the bound of many: its reader may be waiting to
+/// send, and what opens the window for that comes behind what it does not read.
+pub(super) const ALONE_PATIENCE: Duration = Duration::from_secs(1);
 /// Streams at once, with those whose end waits to be sent.
 pub(super) const MAX_STREAMS: usize = 65_536;
 /// Streams that a peer opened without being asked, and that wait to be refused.
@@ -153,6 +156,8 @@ pub struct Streams {
     pub(super) refusals: VecDeque<u32>,
     pub(super) out_bytes: usize,
     pub(super) in_bytes: usize,
+    /// What may wait for the reader of a lone stream.
+    pub(super) alone_bound: usize,
     /// Since when nothing more may be received.
     pub(super) blocked_since: Option<Instant>,
     /// Failed connects that the peer told, and whose streams it has not finished yet.
@@ -177,6 +182,7 @@ impl Streams {
             refusals: VecDeque::new(),
             out_bytes: 0,
             in_bytes: 0,
+            alone_bound: IN_ALONE,
             blocked_since: None,
             refused: 0,
             next_keepalive: config.keepalive.then(|| now + KEEPALIVE),
@@ -203,7 +209,10 @@ impl Streams {
 
     /// Whether so much waits that nothing more may be received.
     pub fn is_blocked(&self) -> bool {
-        let bound = if self.live > 1 { IN_IN_ALL } else { IN_ALONE };
+        let bound = match self.live > 1 {
+            true => IN_IN_ALL,
+            false => self.alone_bound,
+        };
         self.in_bytes >= bound
     }
 
@@ -277,7 +286,8 @@ impl Streams {
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let keepalive = self.next_keepalive.filter(|_| !self.nop_due);
-        keepalive.into_iter().chain(self.slow_deadline()).min()
+        let others = self.slow_deadline().into_iter().chain(self.relief());
+        keepalive.into_iter().chain(others).min()
     }
 
     /// Does what is due at `now`.
@@ -285,6 +295,9 @@ impl Streams {
         if self.next_keepalive.is_some_and(|at| at <= now) {
             self.nop_due = true;
             self.next_keepalive = Some(now + KEEPALIVE);
+        }
+        if self.relief().is_some_and(|at| at <= now) {
+            self.alone_bound = IN_IN_ALL;
         }
         self.drop_slow(now);
     }

@@ -156,6 +156,25 @@ fn an_agent_that_acknowledges_nothing_ends_the_session() {
 }
 
 #[test]
+fn time_in_which_nothing_is_read_is_not_counted() {
+    let mut client = shell();
+    client.core.write(client.now, b"x");
+    client.sent();
+    for _ in 0..10 {
+        client.now += seconds(200);
+        client.core.handle_deafness(client.now);
+        client.core.handle_timeout(client.now);
+        client.sent();
+        assert_eq!(client.events(), []);
+    }
+    let (after, error) = failure(&mut client);
+    assert_eq!(
+        (after, error),
+        (seconds(300), SessionError::NoProgress(300))
+    );
+}
+
+#[test]
 fn output_is_progress_and_absence_is_not_counted() {
     let mut client = shell();
     client.core.write(client.now, b"x");
