@@ -101,8 +101,11 @@ fn bytes_survive_cuts_closes_and_stalls() {
         .collect();
     // Two cuts by the amount of data, then whatever a network can do, one after the other.
     for fault in 0..3 {
+        assert!(loopback.wait_for(
+            |stats| stats.connections > 2 && stats.attached == 1,
+            DEADLINE
+        ));
         let before = loopback.stats().connections;
-        assert!(loopback.wait_for(|stats| stats.connections > 2, DEADLINE));
         match fault {
             0 => loopback.cut(),
             1 => loopback.close(1000, "Bye"),
