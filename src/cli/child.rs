@@ -1,19 +1,46 @@
 //! Programs that are run to their end: what becomes of signals, and of the exit status.
 
+use std::ffi::OsStr;
+use std::io;
 use std::process::ExitStatus;
 
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 
-use super::report;
+use super::report::{self, Failure};
 use crate::terminal::{self, Signal, Signals};
 
 /// The exit status of shells for a command that is not there.
-pub const NOT_FOUND: u8 = 127;
+const NOT_FOUND: u8 = 127;
 /// The exit status of shells for a command that is there and cannot be run.
-pub const NOT_EXECUTABLE: u8 = 126;
+const NOT_EXECUTABLE: u8 = 126;
+
+/// Runs a command in the foreground to its end; the exit status, as shells have it. Keys that
+/// interrupt it reach it by themselves, other signals are passed on.
+pub async fn run(command: &mut Command, signals: &mut Signals) -> anyhow::Result<u8> {
+    let spawned = command.spawn();
+    let mut child = spawned.map_err(|error| not_run(command.as_std().get_program(), &error))?;
+    loop {
+        tokio::select! {
+            status = child.wait() => return Ok(status_of(status?)),
+            number = ending_but_keys(signals) => pass_on(&mut child, number),
+        }
+    }
+}
+
+fn not_run(program: &OsStr, error: &io::Error) -> Failure {
+    let program = program.to_string_lossy();
+    Failure {
+        status: match error.kind() {
+            io::ErrorKind::NotFound => NOT_FOUND,
+            _ => NOT_EXECUTABLE,
+        },
+        ..Failure::other(format!("cannot run {program}: {error}"))
+            .hint("give a program of PATH, or sh -c '…' for a line of shell")
+    }
+}
 
 /// As shells have it: the exit status, or 128 + n by signal n.
-pub fn status_of(status: ExitStatus) -> u8 {
+fn status_of(status: ExitStatus) -> u8 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         return u8::try_from(128 + signal).unwrap_or(u8::MAX);
@@ -26,7 +53,7 @@ pub fn status_of(status: ExitStatus) -> u8 {
 
 /// Passes on a signal that was meant for us: a hangup, or else a wish to end.
 #[cfg(unix)]
-pub fn pass_on(child: &mut Child, number: u8) {
+fn pass_on(child: &mut Child, number: u8) {
     use rustix::process::{Pid, Signal, kill_process};
     let signal = match number {
         1 => Signal::HUP,
@@ -41,7 +68,7 @@ pub fn pass_on(child: &mut Child, number: u8) {
 
 /// Ends the command.
 #[cfg(not(unix))]
-pub fn pass_on(child: &mut Child, _number: u8) {
+fn pass_on(child: &mut Child, _number: u8) {
     // It may have ended already.
     let _ = child.start_kill();
 }
@@ -61,7 +88,7 @@ pub async fn ending(signals: &mut Signals) -> u8 {
 }
 
 /// The same while a command runs in the foreground: what keys send, it has by itself.
-pub async fn ending_but_keys(signals: &mut Signals) -> u8 {
+async fn ending_but_keys(signals: &mut Signals) -> u8 {
     loop {
         match signals.next().await {
             Signal::Interrupt | Signal::Quit => {}

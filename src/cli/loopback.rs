@@ -4,21 +4,19 @@ use std::ffi::OsString;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use super::PLUGIN_NAME;
+use super::child;
 use super::global::Global;
 use super::output;
 use super::report::Failure;
 use super::start_session;
 use crate::aws::{self, Aws, StartSession};
 use crate::loopback::{Loopback, Options, UNSET};
-use crate::{session, terminal};
-
-/// The exit status of shells for a command that cannot be run.
-const NOT_FOUND: u8 = 127;
+use crate::session;
+use crate::terminal::{self, Signals};
 
 /// `ssmx loopback`
 #[derive(Clone, Debug, clap::Args)]
@@ -129,20 +127,7 @@ async fn run_command(loopback: &Loopback, command: &[OsString]) -> anyhow::Resul
     for name in UNSET {
         child.env_remove(name);
     }
-    let mut child = child.spawn().map_err(|error| {
-        let program = program.to_string_lossy();
-        Failure {
-            status: NOT_FOUND,
-            ..Failure::other(format!("cannot run {program}: {error}"))
-                .hint("give a program of PATH, or sh -c '…' for a line of shell")
-        }
-    })?;
-    loop {
-        tokio::select! {
-            status = child.wait() => return Ok(status_of(status?)),
-            signal = signals.next() => signal.pass_on(&mut child),
-        }
-    }
+    child::run(&mut child, &mut signals).await
 }
 
 /// A directory in which this program is found under its names, as a command and as the plugin of
@@ -198,114 +183,9 @@ async fn serve(loopback: &Loopback) -> anyhow::Result<u8> {
         loopback.endpoint_url(),
         loopback.target(),
     ));
-    Ok(match signals.next().await {
-        Signal::Key => 0,
-        Signal::End(number) => 128 + number,
+    Ok(match child::ending(&mut signals).await {
+        // From the keyboard, as is said above.
+        2 | 3 => 0,
+        number => 128 + number,
     })
-}
-
-/// As shells have it: the exit status, or 128 + n by signal n.
-fn status_of(status: ExitStatus) -> u8 {
-    #[cfg(unix)]
-    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
-        return u8::try_from(128 + signal).unwrap_or(u8::MAX);
-    }
-    status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(super::report::FAILURE)
-}
-
-/// The signals that would end this process. Handled, they are not inherited as ignored.
-#[cfg(unix)]
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    quit: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-/// One of them.
-#[derive(Clone, Copy, Debug)]
-enum Signal {
-    /// From the keyboard: the whole process group has it.
-    Key,
-    /// Meant for this process, with its number: the command has to end.
-    End(u8),
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn install() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::Key,
-            _ = self.quit.recv() => Signal::Key,
-            _ = self.terminate.recv() => Signal::End(15),
-            _ = self.hangup.recv() => Signal::End(1),
-        }
-    }
-}
-
-#[cfg(windows)]
-struct Signals {
-    interrupt: tokio::signal::windows::CtrlC,
-    close: tokio::signal::windows::CtrlClose,
-}
-
-#[cfg(windows)]
-impl Signals {
-    fn install() -> io::Result<Self> {
-        use tokio::signal::windows::{ctrl_c, ctrl_close};
-        Ok(Self {
-            interrupt: ctrl_c()?,
-            close: ctrl_close()?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::Key,
-            _ = self.close.recv() => Signal::End(1),
-        }
-    }
-}
-
-impl Signal {
-    fn pass_on(self, child: &mut Child) {
-        match self {
-            Self::Key => {}
-            Self::End(number) => end(child, number),
-        }
-    }
-}
-
-/// Asks the command to end, so that it can end its session.
-#[cfg(unix)]
-fn end(child: &mut Child, number: u8) {
-    use rustix::process::{Pid, Signal, kill_process};
-    let signal = match number {
-        1 => Signal::HUP,
-        _ => Signal::TERM,
-    };
-    let id = child.id().and_then(|id| i32::try_from(id).ok());
-    if let Some(id) = id.and_then(Pid::from_raw) {
-        // It may have ended already.
-        let _ = kill_process(id, signal);
-    }
-}
-
-#[cfg(not(unix))]
-fn end(child: &mut Child, _number: u8) {
-    // It may have ended already.
-    let _ = child.start_kill();
 }

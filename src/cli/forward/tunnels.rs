@@ -1,7 +1,6 @@
 //! All tunnels of a command: brought up together, watched, and taken down together.
 
 use std::ffi::OsString;
-use std::io;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::super::child::{self, ending, ending_but_keys};
+use super::super::child::{self, ending};
 use super::super::report::Failure;
 use super::events::{Label, Teller};
 use crate::aws::StartSession;
@@ -165,23 +164,7 @@ impl Tunnels {
         command
             .args(arguments)
             .envs(self.environment.iter().cloned());
-        let mut child = command.spawn().map_err(|error| {
-            let program = program.to_string_lossy();
-            Failure {
-                status: match error.kind() {
-                    io::ErrorKind::NotFound => child::NOT_FOUND,
-                    _ => child::NOT_EXECUTABLE,
-                },
-                ..Failure::other(format!("cannot run {program}: {error}"))
-                    .hint("give a program of PATH, or sh -c '…' for a line of shell")
-            }
-        })?;
-        let status = loop {
-            tokio::select! {
-                status = child.wait() => break status?,
-                number = ending_but_keys(&mut self.signals) => child::pass_on(&mut child, number),
-            }
-        };
+        let status = child::run(&mut command, &mut self.signals).await?;
         let closed = self
             .open
             .iter_mut()
@@ -190,7 +173,7 @@ impl Tunnels {
             _ = timeout(SETTLE, join_all(closed)) => {}
             _ = ending(&mut self.signals) => {}
         }
-        Ok(child::status_of(status))
+        Ok(status)
     }
 
     /// Ends all sessions, at once if a signal insists.

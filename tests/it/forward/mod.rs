@@ -2,16 +2,16 @@
 
 #[cfg(unix)]
 mod basic;
-mod proxy;
-#[cfg(unix)]
-mod stdio;
 #[cfg(unix)]
 mod listener;
 #[cfg(unix)]
 mod ports;
 #[cfg(unix)]
 mod program;
+mod proxy;
 #[cfg(unix)]
 mod restart;
 #[cfg(unix)]
 mod soak;
+#[cfg(unix)]
+mod stdio;
