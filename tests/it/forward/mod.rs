@@ -5,6 +5,8 @@ mod basic;
 #[cfg(unix)]
 mod listener;
 #[cfg(unix)]
+mod plugin;
+#[cfg(unix)]
 mod ports;
 #[cfg(unix)]
 mod program;
