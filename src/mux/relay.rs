@@ -11,7 +11,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::socket::Socket;
-use super::{Over, Question, Stream, Taken};
+use super::stream::Taken;
+use super::{Over, Question, Stream};
 
 /// Silence behind the end of a socket's input after which no answer is expected any more, once the
 /// peer is known to have been there all the time.

@@ -1,5 +1,6 @@
 //! Two sessions back to back, with real sockets behind them; and a peer that is not ours.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};

@@ -149,33 +149,6 @@ impl Opening {
     }
 }
 
-/// Opens a session that was granted on `target`, however long that takes; `told` hears why it
-/// takes long. Dropping the future leaves the remote side as it is.
-///
-/// # Errors
-///
-/// Why it never began; the remote side is terminated by then.
-pub async fn open(
-    aws: Aws,
-    grant: SessionGrant,
-    target: String,
-    options: channel::Options,
-    mut told: impl FnMut(String),
-) -> Result<Opened, SessionFailure> {
-    let mut opening = Opening::begin(aws, grant, target, options)?;
-    loop {
-        match opening.next().await {
-            Progress::Quiet(text) => told(text),
-            Progress::Started(kind, features) => return Ok(opening.finish(kind, features)),
-            Progress::Over(end) => {
-                if end.wants_termination() {
-                    opening.terminate().await;
-                }
-                return Err(SessionFailure::of(end));
-            }
-        }
-    }
-}
 
 async fn until(deadline: Option<Instant>) {
     match deadline {
