@@ -106,6 +106,14 @@ impl Loopback {
         });
     }
 
+    /// Answers calls of `operation` with AccessDeniedException, or no longer.
+    pub fn deny(&self, operation: &str, deny: bool) {
+        self.shared.change(|state| match deny {
+            true => state.denied.insert(operation.to_owned()),
+            false => state.denied.remove(operation),
+        });
+    }
+
     /// Answers all API calls with ExpiredTokenException, or no longer.
     pub fn expire_token(&self, expired: bool) {
         self.shared.change(|state| state.expired = expired);

@@ -22,6 +22,7 @@ pub mod fault;
 mod gateway;
 mod host;
 mod keys;
+mod node;
 mod options;
 mod output;
 mod record;
@@ -39,7 +40,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-pub use self::options::{Node, Options};
+pub use self::node::Node;
+pub use self::options::Options;
 pub use self::record::Injection;
 pub use self::state::Scripted;
 pub use self::stats::{PushedKey, Stats};

@@ -8,12 +8,15 @@ use serde_json::{Map, Value};
 
 use super::agent::{self, Challenge};
 use super::fault::Faults;
+use super::node::{self, Node};
 
 /// How the peer behaves. The default is an AWS of today without faults.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The region whose signatures count.
     pub region: String,
+    /// Further regions in which calls are answered, for nodes elsewhere.
+    pub other_regions: Vec<String>,
     /// The nodes there are.
     pub nodes: Vec<Node>,
     /// AgentVersion of the handshake.
@@ -45,6 +48,9 @@ pub struct Options {
     pub abandon_paused_output: bool,
     /// Names that agents resolve so, for want of remote hosts; they are never forbidden.
     pub hosts: Vec<(String, IpAddr)>,
+    /// A name without an address fails each connection, as it does with some old agents; with
+    /// others it fails the session.
+    pub late_lookup: bool,
     /// Further documents of type Port: name and properties, whose texts may hold `{{ parameter }}`.
     pub documents: Vec<(String, Map<String, Value>)>,
     /// Where keys pushed by EC2 Instance Connect stand for their minute, for an sshd.
@@ -61,12 +67,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             region: "us-east-1".to_owned(),
-            nodes: vec![
-                Node::online("i-10000000000000001"),
-                Node::online("i-10000000000000002"),
-                Node::online("mi-10000000000000003"),
-                Node::offline("i-1000000000000000f"),
-            ],
+            other_regions: Vec::new(),
+            nodes: node::usual(),
             agent_version: "3.3.0.0".to_owned(),
             paced: true,
             kms: false,
@@ -81,38 +83,12 @@ impl Default for Options {
             drain: Duration::from_secs(2),
             abandon_paused_output: true,
             hosts: Vec::new(),
+            late_lookup: false,
             documents: Vec::new(),
             authorized_keys: None,
             idle_timeout: Duration::from_secs(20 * 60),
             max_sessions: 100,
             faults: Faults::default(),
-        }
-    }
-}
-
-/// A managed node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    /// Its id.
-    pub id: String,
-    /// Whether its agent is connected.
-    pub online: bool,
-}
-
-impl Node {
-    /// A node that sessions can be started on.
-    pub fn online(id: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            online: true,
-        }
-    }
-
-    /// A node that answers `TargetNotConnected`.
-    pub fn offline(id: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            online: false,
         }
     }
 }

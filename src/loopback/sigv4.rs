@@ -59,6 +59,13 @@ impl SignatureError {
     }
 }
 
+/// The region that a request was signed for, as far as it says.
+pub(super) fn region(headers: &HeaderMap) -> Option<&str> {
+    let authorization = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (_, credential) = authorization.split_once("Credential=")?;
+    credential.split('/').nth(2)
+}
+
 /// Whether `request` was signed for `service` by `signer`, lately.
 pub(super) fn verify(
     signer: &Signer<'_>,

@@ -1,6 +1,6 @@
 //! What the service, the gateway and the sessions share.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -67,6 +67,8 @@ pub(super) struct State {
     pub(super) containers: HashMap<String, Vec<String>>,
     pub(super) nodes: Vec<Node>,
     pub(super) expired: bool,
+    /// Operations that the caller may not do.
+    pub(super) denied: HashSet<String>,
     pub(super) deny_resume: bool,
     /// The operation whose answers are held back.
     pub(super) held: Option<String>,
@@ -127,10 +129,15 @@ impl Shared {
     }
 
     pub(super) fn signer(&self) -> Signer<'_> {
+        self.signer_in(&self.options.region)
+    }
+
+    /// The same for another region.
+    pub(super) fn signer_in<'a>(&'a self, region: &'a str) -> Signer<'a> {
         Signer {
             access_key_id: &self.access_key_id,
             secret_access_key: &self.secret_access_key,
-            region: &self.options.region,
+            region,
         }
     }
 

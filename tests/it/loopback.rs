@@ -1,6 +1,7 @@
 //! The peer itself, by clients that know nothing of ssmx's: raw HTTP, and a bare WebSocket.
 
 mod client;
+mod nodes;
 mod ports;
 mod push_key;
 

@@ -3,6 +3,7 @@
 mod ecs;
 mod instance_connect;
 mod kms;
+mod nodes;
 mod ssm;
 
 use std::convert::Infallible;
@@ -147,7 +148,9 @@ fn handle(
         headers: &head.headers,
         body,
     };
-    if let Err(error) = sigv4::verify(&shared.signer(), signing_name, &signed, wall_clock()) {
+    let region = region(shared, head);
+    let signer = shared.signer_in(region);
+    if let Err(error) = sigv4::verify(&signer, signing_name, &signed, wall_clock()) {
         return error_body(Refusal {
             status: StatusCode::BAD_REQUEST,
             code: error.code(),
@@ -173,6 +176,10 @@ fn handle(
         ("ssm", "TerminateSession") => ssm::terminate_session(shared, &input),
         ("ssm", "DescribeSessions") => ssm::describe_sessions(shared, &input),
         ("ssm", "GetConnectionStatus") => ssm::connection_status(shared, &input),
+        ("ssm", "DescribeInstanceProperties") => nodes::describe_properties(shared, region, &input),
+        ("ssm", "DescribeInstanceInformation") => {
+            nodes::describe_information(shared, region, &input)
+        }
         ("kms", "GenerateDataKey") => kms::generate_data_key(shared, &input),
         ("ec2-instance-connect", "SendSSHPublicKey") => {
             instance_connect::send_ssh_public_key(shared, &input)
@@ -190,6 +197,15 @@ fn handle(
     }
 }
 
+/// The region that is asked, if it is one of the peer's.
+fn region<'a>(shared: &'a Shared, head: &hyper::http::request::Parts) -> &'a str {
+    let options = &shared.options;
+    let asked = sigv4::region(&head.headers);
+    let other = options.other_regions.iter();
+    let mut other = other.filter(|region| asked == Some(region.as_str()));
+    other.next().unwrap_or(&options.region)
+}
+
 /// What a test wants answered instead.
 fn prepared(shared: &Shared, operation: &str) -> Option<(StatusCode, String)> {
     shared.change(|state| {
@@ -198,6 +214,15 @@ fn prepared(shared: &Shared, operation: &str) -> Option<(StatusCode, String)> {
                 status: StatusCode::BAD_REQUEST,
                 code: "ExpiredTokenException",
                 message: "The security token included in the request is expired".to_owned(),
+            }));
+        }
+        if state.denied.contains(operation) {
+            return Some(error_body(Refusal {
+                status: StatusCode::BAD_REQUEST,
+                code: "AccessDeniedException",
+                message: format!(
+                    "User: arn:aws:iam::{ACCOUNT}:user/loopback is not authorized to perform: ssm:{operation} because no identity-based policy allows the action"
+                ),
             }));
         }
         let at = state
