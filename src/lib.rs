@@ -3,6 +3,7 @@
 //! The modules, from the command line down, and who may use whom:
 //!
 //! - `cli`: the subcommands and how their outcome is reported. Uses all others.
+//! - `config`: the configuration files.
 //! - `session`: what a channel is used for. Uses `channel`, `mux`, `aws`, `terminal`,
 //!   `protocol`.
 //! - `channel`: one data channel on tokio. Uses `aws`, `protocol`.
@@ -26,6 +27,7 @@
 pub mod aws;
 pub mod channel;
 pub mod cli;
+pub mod config;
 pub mod loopback;
 pub mod mux;
 pub mod protocol;

@@ -12,7 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "session", "channel", "mux", "aws", "terminal", "loopback", "protocol",
+            "session", "channel", "mux", "aws", "terminal", "loopback", "protocol", "config",
         ],
     ),
     (
@@ -23,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("loopback", &["mux", "protocol"]),
     ("mux", &["protocol"]),
     ("aws", &[]),
+    ("config", &[]),
     ("terminal", &[]),
     ("protocol", &[]),
 ];
