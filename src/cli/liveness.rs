@@ -9,13 +9,19 @@ use crate::channel;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Liveness {
     /// Seconds of silence after which the connection is tested; 0 for never
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        hide_short_help = true
+    )]
     keepalive: u32,
     /// Seconds to wait for the node's agent to answer [default: 60]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "SECONDS", hide_short_help = true,
+        value_parser = clap::value_parser!(u32).range(1..))]
     handshake_timeout: Option<u32>,
     /// Most bytes per message to the node, up to 32768; the service is only known to take 1024
-    #[arg(long, value_name = "BYTES", default_value_t = 1024,
+    #[arg(long, value_name = "BYTES", default_value_t = 1024, hide_short_help = true,
         value_parser = clap::value_parser!(u16).range(1..=32768))]
     payload_size: u16,
 }

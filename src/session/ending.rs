@@ -10,6 +10,8 @@ use crate::session::forward::bind::BindError;
 
 /// How agents begin to say that they cannot connect to the destination of a port session.
 const UNREACHABLE: &str = "Unable to connect to specified port";
+/// How they begin to say that the name of a host stands for no address.
+const LOOKUP: &str = "lookup ";
 
 /// How a session ended that ended well enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +46,8 @@ impl Outcome {
 /// Why a session failed.
 #[derive(Debug, Error)]
 pub enum SessionFailure {
-    /// The service ended it with a reason.
-    #[error("the session ended: {0}")]
+    /// The service or the agent ended it, for this reason; it may be empty.
+    #[error("the session ended{}", because(.0))]
     Closed(String),
     /// The agent ended it without everything having come through.
     #[error("the end of the output is missing: the agent gave up before it had sent it again")]
@@ -88,7 +90,7 @@ impl SessionFailure {
     /// The failure that the end of a channel is, if it is one.
     pub fn of(end: End) -> Self {
         match end {
-            End::Closed(reason) => Self::Closed(printable(&reason)),
+            End::Closed(reason) => Self::Closed(sentence(&reason)),
             End::TimedOut => Self::TimedOut,
             End::Failed(error) => error.into(),
             End::NotConnected(error) => error.into(),
@@ -118,6 +120,9 @@ impl SessionFailure {
             Self::LostForGood(error) => return error.hint(),
             Self::Closed(reason) if reason.starts_with(UNREACHABLE) => {
                 "check that something listens on that port, as seen from the node".into()
+            }
+            Self::Closed(reason) if reason.starts_with(LOOKUP) => {
+                "check the name; it is the node that looks it up".into()
             }
             Self::Closed(_) | Self::Local { .. } => return None,
             Self::TimedOut => "start a new session; the idle timeout and the maximum duration \
@@ -154,6 +159,23 @@ pub fn printable(text: &str) -> String {
         .join(" ")
 }
 
+/// A reason of the service or of an agent, to be part of a line: [`printable`], without a full
+/// stop.
+pub fn sentence(reason: &str) -> String {
+    let mut text = printable(reason);
+    if text.ends_with('.') && !text.ends_with("..") {
+        text.pop();
+    }
+    text
+}
+
+fn because(reason: &str) -> String {
+    match reason {
+        "" => " without a reason".to_owned(),
+        reason => format!(": {reason}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,5 +197,21 @@ mod tests {
             assert!(exit_code.is_some(), "{text}");
             assert_eq!(Outcome::Ended { exit_code }.status(), status, "{text}");
         }
+    }
+
+    #[test]
+    fn reasons_are_parts_of_lines() {
+        let cases = [
+            ("It is forbidden.", "It is forbidden"),
+            ("a.\n", "a"),
+            ("wait...", "wait..."),
+            ("", ""),
+        ];
+        for (reason, text) in cases {
+            assert_eq!(sentence(reason), text);
+        }
+        let ended = |reason: &str| SessionFailure::of(End::Closed(reason.into())).to_string();
+        assert_eq!(ended("No."), "the session ended: No");
+        assert_eq!(ended(""), "the session ended without a reason");
     }
 }

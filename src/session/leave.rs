@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::ending::{Outcome, SessionFailure, printable};
+use super::ending::{Outcome, SessionFailure, sentence};
 use super::front::Front;
 use super::notices::plugin;
 use super::{Style, TERMINATE_TIMEOUT};
@@ -51,7 +51,7 @@ impl Leaving {
                 let result = match self.exit_code {
                     _ if plugin && !self.incomplete => ended,
                     None if !output.is_empty() && !plugin => {
-                        Err(SessionFailure::Closed(printable(&output)))
+                        Err(SessionFailure::Closed(sentence(&output)))
                     }
                     None | Some(0) if self.incomplete => Err(SessionFailure::Incomplete),
                     _ => ended,

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::session::forward::listener::Place;
 use crate::session::forward::proxy::ProxyNotice;
+use crate::session::forward::repeats::Repeats;
 use crate::session::forward::report::{Gone, Notice, Report, Reports};
 use crate::terminal::{self, Output};
 
-/// Refusals that follow one another faster than this are told once.
-const REFUSALS: Duration = Duration::from_secs(1);
 /// How long stdout may take for what is told last.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -49,7 +48,6 @@ impl std::fmt::Display for Label {
 /// Tells what happens.
 pub struct Teller {
     tunnels: Vec<Tunnel>,
-    restarts: bool,
     json: Option<Output>,
 }
 
@@ -57,20 +55,19 @@ struct Tunnel {
     label: Label,
     /// There has been a session.
     was_ready: bool,
-    refused: Option<Instant>,
+    repeats: Repeats,
 }
 
 impl Teller {
-    /// For the tunnels in the order of their numbers; `restarts`: sessions follow one another.
-    pub fn new(labels: Vec<Label>, restarts: bool, json: bool) -> Self {
+    /// For the tunnels in the order of their numbers.
+    pub fn new(labels: Vec<Label>, json: bool) -> Self {
         let tunnel = |label| Tunnel {
             label,
             was_ready: false,
-            refused: None,
+            repeats: Repeats::default(),
         };
         Self {
             tunnels: labels.into_iter().map(tunnel).collect(),
-            restarts,
             json: json.then(Output::stdout),
         }
     }
@@ -122,7 +119,7 @@ impl Teller {
 
     fn notice(&mut self, number: usize, notice: &Notice) {
         if let Some(tunnel) = self.tunnels.get_mut(number)
-            && let Some((text, hint)) = tunnel.line(notice, self.restarts)
+            && let Some((text, hint)) = tunnel.line(notice)
         {
             terminal::notice(&text);
             if let Some(hint) = hint {
@@ -177,9 +174,11 @@ impl Teller {
 
 impl Tunnel {
     /// What people are to read, and what they could do.
-    fn line(&mut self, notice: &Notice, restarts: bool) -> Option<(String, Option<String>)> {
+    fn line(&mut self, notice: &Notice) -> Option<(String, Option<String>)> {
         let label = &self.label;
         let mut what_to_do = None;
+        // What programs that never stop trying bring about is not told each time.
+        let mut alike = None;
         let text = match notice {
             Notice::Ready { session_id } => {
                 let again = if self.was_ready { " again" } else { "" };
@@ -192,11 +191,7 @@ impl Tunnel {
                 how: Gone::Refused,
                 ..
             } => {
-                let now = Instant::now();
-                let last = self.refused.replace(now);
-                if last.is_some_and(|last| now - last < REFUSALS) {
-                    return None;
-                }
+                alike = Some(format!("refused {}", destination(peer)));
                 format!(
                     "{label}: the node cannot connect there; the connection of {peer} is closed"
                 )
@@ -205,11 +200,15 @@ impl Tunnel {
                 peer,
                 how: Gone::TooSlow,
                 ..
-            } => format!(
-                "{label}: the connection of {peer} is closed, as it read nothing while others waited"
-            ),
+            } => {
+                alike = Some(format!("too slow {}", destination(peer)));
+                format!(
+                    "{label}: the connection of {peer} is closed, as it read nothing while others \
+                     waited"
+                )
+            }
             Notice::Loss(text) | Notice::Slow(text) => format!("{label}: {text}"),
-            Notice::Over { why, .. } => {
+            Notice::Over { why, restarts, .. } => {
                 let next = match restarts {
                     true => "; the next connection starts another",
                     false => "",
@@ -226,6 +225,7 @@ impl Tunnel {
                 hint,
             } => {
                 what_to_do = hint.clone();
+                alike = Some(why.clone());
                 let whom = match connections {
                     1 => "the connection that waited is".to_owned(),
                     many => format!("the {many} connections that waited are"),
@@ -234,6 +234,11 @@ impl Tunnel {
             }
             Notice::Proxy(notice) => {
                 what_to_do = notice.hint().map(str::to_owned);
+                alike = match notice {
+                    ProxyNotice::Failed { .. } => Some(notice.to_string()),
+                    ProxyNotice::Rejected { why, .. } => Some(format!("refused: {why}")),
+                    ProxyNotice::Opened { .. } | ProxyNotice::Closed { .. } => None,
+                };
                 format!("{label}: {notice}")
             }
             Notice::Connected { .. }
@@ -241,8 +246,17 @@ impl Tunnel {
             | Notice::Lost(_)
             | Notice::Resumed => return None,
         };
+        let text = match alike {
+            Some(key) => self.repeats.line(&key, text)?,
+            None => text,
+        };
         Some((text, what_to_do))
     }
+}
+
+/// Where a client of a proxy was connected to; nothing for others.
+fn destination(peer: &str) -> &str {
+    peer.split_once(" to ").map_or("", |(_, to)| to)
 }
 
 /// What programs are to read.
@@ -279,9 +293,9 @@ fn events(notice: &Notice) -> Vec<(&'static str, Value)> {
         }
         Notice::Lost(reason) => one("lost", json!({ "reason": reason })),
         Notice::Resumed => one("reconnect", json!({})),
-        Notice::Over { session_id, why } => {
-            one("over", json!({ "session_id": session_id, "reason": why }))
-        }
+        Notice::Over {
+            session_id, why, ..
+        } => one("over", json!({ "session_id": session_id, "reason": why })),
         Notice::Restarting { after, why, .. } => one(
             "restart",
             json!({ "seconds": after.as_secs(), "reason": why }),
@@ -340,14 +354,14 @@ mod tests {
                 }),
             },
             was_ready: false,
-            refused: None,
+            repeats: Repeats::default(),
         }
     }
 
     fn refused(connection: u64) -> Notice {
         Notice::Disconnected {
             connection,
-            peer: "127.0.0.1:1".into(),
+            peer: format!("127.0.0.1:{connection}"),
             how: Gone::Refused,
         }
     }
@@ -355,7 +369,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn people_read_a_line_for_each_thing_that_matters() {
         let mut tunnel = tunnel();
-        let mut line = |notice| tunnel.line(&notice, true).map(|(text, _)| text);
+        let mut line = |notice| tunnel.line(&notice).map(|(text, _)| text);
         let ready = || Notice::Ready {
             session_id: "s".into(),
         };
@@ -365,16 +379,59 @@ mod tests {
         assert_eq!(line(ready()).as_deref(), Some(text));
         assert!(line(refused(1)).unwrap().contains("cannot connect"));
         assert_eq!(line(refused(2)), None);
-        tokio::time::advance(REFUSALS).await;
-        assert!(line(refused(3)).is_some());
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let text = line(refused(3)).unwrap();
+        assert!(text.ends_with("127.0.0.1:3 is closed (and 1 more like it since)"));
         assert_eq!(line(Notice::Resumed), None);
-        let over = Notice::Over {
+        let over = |restarts| Notice::Over {
             session_id: "s".into(),
             why: "idle".into(),
+            restarts,
         };
         let text = "127.0.0.1:15432 -> db:5432: the session is over: idle; the next connection \
             starts another";
-        assert_eq!(line(over).as_deref(), Some(text));
+        assert_eq!(line(over(true)).as_deref(), Some(text));
+        let text = "127.0.0.1:15432 -> db:5432: the session is over: idle";
+        assert_eq!(line(over(false)).as_deref(), Some(text));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_stops_trying_does_not_flood_the_terminal() {
+        let mut tunnel = tunnel();
+        let mut line = |notice| tunnel.line(&notice).map(|(text, _)| text);
+        let failed = |destination: &str| {
+            Notice::Proxy(ProxyNotice::Failed {
+                destination: destination.into(),
+                why: "no such host".into(),
+                hint: None,
+            })
+        };
+        let rejected = |peer: &str, why: &str| {
+            Notice::Proxy(ProxyNotice::Rejected {
+                peer: peer.into(),
+                why: why.into(),
+            })
+        };
+        let gave_up = |why: &str| Notice::GivenUp {
+            connections: 1,
+            why: why.into(),
+            hint: None,
+        };
+        let slow = |peer: &str| Notice::Disconnected {
+            connection: 1,
+            peer: peer.into(),
+            how: Gone::TooSlow,
+        };
+        for (first, same, other) in [
+            (failed("a:1"), failed("a:1"), failed("b:1")),
+            (rejected("p", "x"), rejected("q", "x"), rejected("p", "y")),
+            (gave_up("x"), gave_up("x"), gave_up("y")),
+            (slow("p to a:1"), slow("q to a:1"), slow("p to b:1")),
+        ] {
+            assert!(line(first).is_some());
+            assert_eq!(line(same), None);
+            assert!(line(other).is_some());
+        }
     }
 
     #[test]

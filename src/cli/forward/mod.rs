@@ -14,24 +14,35 @@ use super::report::{self, Failure};
 use crate::session::forward::bind::{Bind, Host};
 use crate::session::forward::listener::Listener;
 use crate::session::forward::route::Settings;
+use crate::terminal;
 
 use events::{Destination, Label, Teller};
 use spec::Forward;
 use tunnels::{Bound, Leads, Tunnels};
+
+macro_rules! examples {
+    () => {
+        "Examples:\n  \
+        ssmx forward i-… -L 5432                          port 5432 here is port 5432 of the node\n  \
+        ssmx forward i-… -L 15432:db.internal:5432        a host that the node can reach\n  \
+        ssmx forward i-… -L 0:db:5432 -- sh -c 'psql -h localhost -p $SSMX_PORT'\n  \
+        ssmx forward i-… -D 1080                          any host: SOCKS5 and HTTP CONNECT"
+    };
+}
 
 /// `ssmx forward`
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     override_usage = "ssmx forward [OPTIONS] TARGET -L [BIND:]LPORT:[HOST:]RPORT … [-D [BIND:]PORT] \
     [-- COMMAND …]",
-    after_help = "Examples:\n  \
-    ssmx forward i-… -L 5432                          port 5432 here is port 5432 of the node\n  \
-    ssmx forward i-… -L 15432:db.internal:5432        a host that the node can reach\n  \
-    ssmx forward i-… -L 0:db:5432 -- sh -c 'psql -h localhost -p $SSMX_PORT'\n  \
-    ssmx forward i-… -D 1080                          any host: SOCKS5 and HTTP CONNECT\n\n\
+    after_help = concat!(examples!(), "\n\n\
+    `ssmx forward --help` tells the rest: what COMMAND gets, timeouts, how to try it without AWS."),
+    after_long_help = concat!(examples!(), "\n\n\
     COMMAND gets SSMX_PORT and SSMX_PORT_1, SSMX_PORT_2 … (of each -L), SSMX_SOCKET_1 … (for Unix \
     sockets) and SSMX_SOCKS_PORT (of -D). Local ports are open to this machine alone, unless BIND \
-    says otherwise (* is all addresses; without BIND, SSM_PLUGIN_LOCAL_HOST counts)."
+    says otherwise (* is all addresses; without BIND, SSM_PLUGIN_LOCAL_HOST counts).\n\n\
+    To see all of it without AWS, with this machine as the node:\n  \
+    ssmx loopback -- sh -c 'ssmx forward $SSMX_LOOPBACK_TARGET -L 2222:22 -D 1080'")
 )]
 pub struct Args {
     /// Node: i-…, mi-…, or ecs:CLUSTER_TASK_RUNTIME
@@ -66,10 +77,20 @@ pub struct Args {
     #[arg(long)]
     reason: Option<String>,
     /// Seconds that a connection which reads nothing may keep others waiting; 0 for ever
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        hide_short_help = true
+    )]
     slow_reader_timeout: u32,
     /// Seconds after which -D ends a session that nobody uses
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 60,
+        hide_short_help = true
+    )]
     idle_timeout: u32,
     #[command(flatten)]
     liveness: Liveness,
@@ -83,7 +104,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let json = args.json;
     let (result, teller) = match start(global, &args).await {
         Ok(tunnels) => tunnels.run(&args.command).await,
-        Err(error) => (Err(error), Some(Teller::new(Vec::new(), false, json))),
+        Err(error) => (Err(error), Some(Teller::new(Vec::new(), json))),
     };
     if let Some(teller) = teller {
         let (status, reason) = match &result {
@@ -131,6 +152,11 @@ async fn start(global: &Global, args: &Args) -> anyhow::Result<Tunnels> {
             label,
             leads,
         });
+    }
+    for Bound { listener, .. } in &bound {
+        if listener.is_exposed() {
+            terminal::notice(&listener.place().warning());
+        }
     }
     let aws = global.aws().await?;
     if !args.lazy {

@@ -16,7 +16,7 @@ use crate::aws::StartSession;
 use crate::session::forward::listener::{Listener, Place};
 use crate::session::forward::proxy::{self, Proxy};
 use crate::session::forward::report::Reporter;
-use crate::session::forward::route::{Begin, Route, Settings, reason};
+use crate::session::forward::route::{Begin, Route, Settings};
 use crate::session::forward::{Over, Stop, Stopper};
 use crate::terminal::Signals;
 
@@ -100,7 +100,7 @@ impl Tunnels {
         }
         let names = labels.iter().map(Label::to_string).collect();
         let environment = environment(&labels);
-        let mut teller = Teller::new(labels, settings.restart, json);
+        let mut teller = Teller::new(labels, json);
         for number in listen_only {
             teller.listens(number);
         }
@@ -271,7 +271,7 @@ fn failure(
                 _ => error.context(name.to_owned()),
             }
         }
-        over => Failure::other(format!("{name}: the session is over: {}", reason(&over)))
+        over => Failure::other(format!("{name}: the session is over: {}", over.reason()))
             .hint("without --no-restart, the next connection starts another")
             .into(),
     }

@@ -34,13 +34,21 @@ impl Backoff {
         pause
     }
 
-    /// A session that began at `since` is over.
-    pub fn served(&mut self, since: Instant) {
-        if since.elapsed() < LASTING {
-            self.failed();
-        } else {
+    /// A session that began at `since` is over. If it was `ended` with a reason, that is not worth
+    /// longer and longer pauses: whoever comes next may be told another.
+    pub fn served(&mut self, since: Instant, ended: bool) {
+        let lasted = since.elapsed() >= LASTING;
+        if lasted || ended {
             *self = Self::default();
         }
+        if !lasted {
+            self.failed();
+        }
+    }
+
+    /// How long it is until an attempt may be made.
+    pub fn remaining(&self) -> Duration {
+        self.not_before.saturating_duration_since(Instant::now())
     }
 
     /// Waits until an attempt may be made. Safe to cancel.
@@ -66,9 +74,15 @@ mod tests {
         assert_eq!(began.elapsed(), LONGEST);
         let since = Instant::now();
         advance(LASTING).await;
-        backoff.served(since);
+        backoff.served(since, false);
+        assert_eq!(backoff.remaining(), Duration::ZERO);
         assert_eq!(backoff.failed(), FIRST);
-        backoff.served(Instant::now());
+        backoff.served(Instant::now(), false);
+        assert_eq!(backoff.remaining(), FIRST * 2);
         assert_eq!(backoff.failed(), FIRST * 4);
+        for _ in 0..3 {
+            backoff.served(Instant::now(), true);
+            assert_eq!(backoff.remaining(), FIRST);
+        }
     }
 }

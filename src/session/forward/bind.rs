@@ -125,7 +125,10 @@ impl BindError {
 
     /// As programs in Go tell it; `network` is `tcp` or `unix`.
     pub(super) fn as_in_go(&self, network: &str) -> String {
-        let system = self.system.to_lowercase();
+        let system = match self.kind {
+            io::ErrorKind::AddrInUse => "address already in use".to_owned(),
+            _ => self.system.to_lowercase(),
+        };
         format!("listen {network} {}: bind: {system}", self.place)
     }
 
@@ -136,6 +139,14 @@ impl BindError {
             hint: None,
             kind: error.kind(),
             system: plain(error),
+        }
+    }
+
+    /// Somebody or something has the place.
+    pub(super) fn taken(self) -> Self {
+        Self {
+            kind: io::ErrorKind::AddrInUse,
+            ..self
         }
     }
 
@@ -246,5 +257,16 @@ mod tests {
         let (what, hint) = error(io::ErrorKind::PermissionDenied, 8080);
         assert!(what.ends_with("permission denied"), "{what}");
         assert_eq!(hint, "");
+    }
+
+    #[test]
+    fn scripts_read_what_they_know_from_go() {
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        let failed = || BindError::new("/s", &missing);
+        let text = failed().taken().as_in_go("unix");
+        assert_eq!(text, "listen unix /s: bind: address already in use");
+        let text = failed().as_in_go("unix");
+        assert!(text.starts_with("listen unix /s: bind: "), "{text}");
+        assert!(!text.contains("in use"), "{text}");
     }
 }

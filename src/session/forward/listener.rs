@@ -125,6 +125,17 @@ impl Listener {
         &self.place
     }
 
+    /// Whether other machines may connect.
+    pub fn is_exposed(&self) -> bool {
+        self.sockets.iter().any(|socket| match socket {
+            Acceptor::Tcp(listener) => listener
+                .local_addr()
+                .is_ok_and(|address| !address.ip().to_canonical().is_loopback()),
+            #[cfg(unix)]
+            Acceptor::Unix(_) => false,
+        })
+    }
+
     /// Accepts connections from now on; they come out of the queue.
     pub fn start(self) -> (mpsc::Receiver<Accepted>, Accepting) {
         let (queue, accepted) = mpsc::channel(QUEUE);
@@ -192,6 +203,11 @@ impl std::fmt::Display for Place {
 }
 
 impl Place {
+    /// What there is to know if other machines may connect.
+    pub fn warning(&self) -> String {
+        format!("warning: {self} is open to the network, to anybody without authentication")
+    }
+
     /// The port, if it is one.
     pub fn port(&self) -> Option<u16> {
         match self {

@@ -1,14 +1,16 @@
 //! A port session that the user started by itself: one local port, and the texts around it.
 
+mod texts;
+
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use super::bind::{Bind, BindError, Host};
 use super::leave::{Patience, terminate};
-use super::listener::{Listener, Place};
-use super::report::{Gone, Notice, Reporter};
+use super::listener::Listener;
+use super::report::Reporter;
 use super::route::{Begin, Route, Settings};
-use super::{Given, Mode, Over, Properties, Stopper};
+use super::{Given, Over, Properties, Stopper};
 use crate::mux::{Config, Role};
 use crate::session::Style;
 use crate::session::TERMINATE_TIMEOUT;
@@ -18,17 +20,7 @@ use crate::session::notices::plugin;
 use crate::session::opening::Opened;
 use crate::terminal::{self, Signal};
 
-/// The session's texts.
-struct Teller {
-    style: Style,
-    mode: Mode,
-    session_id: String,
-    place: Place,
-    /// Whether a session has been announced, and a connection.
-    ready: bool,
-    connected: bool,
-    restarts: bool,
-}
+use self::texts::Teller;
 
 /// Runs the session to its end.
 pub async fn run(
@@ -48,22 +40,19 @@ pub async fn run(
         Ok(listener) => listener,
         Err(error) => return refuse(front, opened, properties, error).await,
     };
-    let mut teller = Teller {
-        style,
-        mode: properties.mode(opened.features),
-        session_id: opened.session_id.clone(),
-        place: listener.place().clone(),
-        ready: false,
-        connected: false,
-        restarts: style == Style::Native && given.again.is_some(),
-    };
+    if style == Style::Native && listener.is_exposed() {
+        terminal::notice(&listener.place().warning());
+    }
+    let mode = properties.mode(opened.features);
+    let (id, place) = (opened.session_id.clone(), listener.place().clone());
+    let mut teller = Teller::new(style, mode, id, place);
     let (report, mut reports) = Reporter::new();
     let route = Route {
         settings: Settings {
             aws: opened.aws.clone(),
             channel: front.options.channel.clone(),
             slow_reader: Config::new(Role::Client, false).slow_reader,
-            restart: teller.restarts,
+            restart: style == Style::Native && given.again.is_some(),
         },
         request: given.again.unwrap_or_default(),
         report,
@@ -74,7 +63,17 @@ pub async fn run(
     let mut outcome = Outcome::Ended { exit_code: None };
     let mut writing = true;
     let over = {
-        let run = route.run(Begin::With(opened), &mut queue, &mut stop);
+        let run = async {
+            let begin = match style {
+                // Scripts wait for what it says as soon as it is there.
+                Style::Plugin => Begin::With(opened),
+                Style::Native => match route.confirm(opened, &mut stop).await {
+                    Ok(opened) => Begin::With(opened),
+                    Err(over) => return over,
+                },
+            };
+            route.run(begin, &mut queue, &mut stop).await
+        };
         tokio::pin!(run);
         loop {
             let signal = tokio::select! {
@@ -116,7 +115,7 @@ pub async fn run(
     }
     accepting.end().await;
     if style == Style::Plugin
-        && let Some(text) = last_words(&over, &teller.session_id)
+        && let Some(text) = last_words(&over, teller.session_id())
     {
         front.stdout.push(text.into());
     }
@@ -212,14 +211,6 @@ async fn refuse(
     Err(error.into())
 }
 
-/// What texts call the place.
-fn name(place: &Place) -> String {
-    match place {
-        Place::Tcp(address) => format!("Port {}", address.port()),
-        Place::Unix(path) => format!("Unix socket {}", path.display()),
-    }
-}
-
 /// What the plugin says at the end.
 fn last_words(over: &Over, session_id: &str) -> Option<String> {
     match over {
@@ -230,85 +221,23 @@ fn last_words(over: &Over, session_id: &str) -> Option<String> {
     }
 }
 
-impl Teller {
-    /// Tells of something: on stderr by itself, or by the text for stdout that it returns.
-    fn tell(&mut self, notice: &Notice) -> Option<String> {
-        match self.style {
-            Style::Plugin => self.plugin(notice),
-            Style::Native => {
-                if let Some(text) = self.native(notice) {
-                    terminal::notice(&text);
-                }
-                None
-            }
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn plugin(&mut self, notice: &Notice) -> Option<String> {
-        let mux = self.mode == Mode::Mux;
-        match notice {
-            Notice::Ready { session_id } => {
-                Some(plugin::listening(&name(&self.place), session_id, mux))
-            }
-            Notice::Connected { .. } if !self.connected => {
-                self.connected = true;
-                Some(plugin::accepted(&self.session_id, mux))
-            }
-            Notice::Disconnected {
-                how: Gone::Refused, ..
-            } if mux => Some(plugin::REFUSED.to_owned()),
-            Notice::Message(text) => Some(format!("{text}\n")),
-            // What is not of the contract goes to stderr.
-            Notice::Loss(text) | Notice::Slow(text) => {
-                terminal::notice(text);
-                None
-            }
-            _ => None,
+    #[test]
+    fn signals_end_the_plugin_as_they_end_the_official_one() {
+        let ended = Some(Outcome::Ended { exit_code: None });
+        for signal in [Signal::Interrupt, Signal::Quit, Signal::Suspend] {
+            assert_eq!(left_by(signal, Style::Plugin), ended);
         }
-    }
-
-    fn native(&mut self, notice: &Notice) -> Option<String> {
-        let place = name(&self.place);
-        Some(match notice {
-            Notice::Ready { session_id } => {
-                self.session_id.clone_from(session_id);
-                let again = if self.ready { " again" } else { "" };
-                self.ready = true;
-                format!(
-                    "{place} opened{again} for sessionId {session_id}. Waiting for connections..."
-                )
-            }
-            Notice::Connected { .. } if !self.connected => {
-                self.connected = true;
-                format!("Connection accepted for session {}", self.session_id)
-            }
-            Notice::Disconnected { peer, how, .. } => match how {
-                Gone::Refused => format!(
-                    "{place}: the node cannot connect to the destination; the connection of {peer} is closed"
-                ),
-                Gone::TooSlow => format!(
-                    "{place}: the connection of {peer} is closed, as it read nothing while others waited"
-                ),
-                _ => return None,
-            },
-            Notice::Message(text) | Notice::Loss(text) | Notice::Slow(text) => text.clone(),
-            Notice::Over { why, .. } if self.restarts => {
-                format!("the session is over: {why}; the next connection starts another")
-            }
-            Notice::Restarting { after, why, .. } => {
-                format!("{why}; trying again in {} s", after.as_secs())
-            }
-            Notice::GivenUp { why, hint, .. } => {
-                let hint = hint
-                    .as_ref()
-                    .map_or(String::new(), |hint| format!(" ({hint})"));
-                format!("{why}{hint}; connections that waited are closed")
-            }
-            _ => return None,
-        })
+        for style in [Style::Plugin, Style::Native] {
+            assert_eq!(left_by(Signal::Terminate, style), Some(Outcome::Signal(15)));
+            assert_eq!(left_by(Signal::Resize, style), None);
+        }
+        assert_eq!(
+            left_by(Signal::Interrupt, Style::Native),
+            Some(Outcome::Signal(2))
+        );
     }
 }
-
-#[cfg(test)]
-#[path = "local_tests.rs"]
-mod tests;

@@ -10,6 +10,8 @@ pub mod over;
 mod owner;
 pub mod properties;
 pub mod proxy;
+mod ready;
+pub mod repeats;
 pub mod report;
 pub mod route;
 mod socket;

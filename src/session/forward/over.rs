@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 use crate::channel::End;
 use crate::protocol::error::SessionError;
-use crate::session::ending::{SessionFailure, printable};
+use crate::session::ending::{SessionFailure, sentence};
 
 /// How a port session ended.
 #[derive(Debug)]
@@ -48,10 +48,34 @@ impl Over {
     pub fn into_failure(self) -> Option<SessionFailure> {
         match self {
             Self::Closed(reason) if reason.is_empty() => None,
-            Self::Closed(reason) => Some(SessionFailure::Closed(printable(&reason))),
+            Self::Closed(reason) => Some(SessionFailure::Closed(sentence(&reason))),
             Self::TimedOut => Some(SessionFailure::TimedOut),
             Self::Failed(failure) => Some(failure),
             Self::Stopped => None,
+        }
+    }
+
+    /// The same for a session that has carried nothing: that it ended is a failure.
+    pub(super) fn before_use(self) -> Self {
+        match self {
+            Self::Closed(reason) => Self::Failed(SessionFailure::Closed(sentence(&reason))),
+            Self::TimedOut => Self::Failed(SessionFailure::TimedOut),
+            over => over,
+        }
+    }
+
+    /// Why, in words.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Closed(reason) if reason.is_empty() => {
+                "it was terminated, or reached its idle timeout or maximum duration".to_owned()
+            }
+            Self::Closed(reason) => sentence(reason),
+            Self::TimedOut => {
+                "it timed out or was terminated while the connection was lost".to_owned()
+            }
+            Self::Failed(failure) => failure.to_string(),
+            Self::Stopped => "it was left".to_owned(),
         }
     }
 }
@@ -123,6 +147,24 @@ impl Stop {
     /// Waits until somebody insists, even on an end in bad order. Safe to cancel.
     pub async fn insisted(&mut self) {
         let _ = self.0.wait_for(|wish| *wish == Wish::LeaveAtOnce).await;
+    }
+}
+
+/// Whether a session that could not be had may be had later, without anybody changing anything.
+pub(super) fn may_pass(failure: &SessionFailure) -> bool {
+    if let Some(error) = failure.aws() {
+        return error.is_transient() || error.code() == Some("TargetNotConnected");
+    }
+    match failure {
+        SessionFailure::NotConnected(_)
+        | SessionFailure::LostForGood(_)
+        | SessionFailure::Useless(_)
+        | SessionFailure::TimedOut
+        | SessionFailure::Protocol(SessionError::NoAnswer(_)) => true,
+        // With a reason it is what the agent finds whenever it is asked: no such host, no such
+        // port, no leave.
+        SessionFailure::Closed(reason) => reason.is_empty(),
+        _ => false,
     }
 }
 

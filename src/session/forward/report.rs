@@ -52,6 +52,8 @@ pub enum Notice {
         session_id: String,
         /// Why; never empty.
         why: String,
+        /// Whether the next connection starts another.
+        restarts: bool,
     },
     /// There is no session, for this reason, and connections wait: another attempt follows.
     Restarting {

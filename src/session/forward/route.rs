@@ -12,15 +12,15 @@ use tracing::debug;
 use super::backoff::Backoff;
 use super::leave::{self, Patience};
 use super::listener::Accepted;
+use super::over::may_pass;
 use super::report::{Notice, Reporter};
-use super::{Mode, Over, Properties, Stop, basic, tunnel};
+use super::{Mode, Over, Properties, Stop, basic, ready, tunnel};
 use crate::aws::{Aws, SessionGrant, StartSession};
-use crate::channel::{self, ConnectError, End};
+use crate::channel::{self, ConnectError};
 use crate::mux::Socket as _;
 use crate::protocol::SessionType;
-use crate::protocol::error::SessionError;
 use crate::session::SessionFailure;
-use crate::session::ending::printable;
+use crate::session::ending::{printable, sentence};
 use crate::session::leave::terminate_session;
 use crate::session::opening::{Opened, Opening, Progress};
 
@@ -28,6 +28,8 @@ use crate::session::opening::{Opened, Opening, Progress};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long an interrupted StartSession may take to be undone.
 const CLEAN_UP: Duration = Duration::from_secs(5);
+/// A connection that waits for no longer than this is not told of.
+const NOTABLE: Duration = Duration::from_secs(1);
 
 /// What all routes of a process have in common.
 #[derive(Debug, Clone)]
@@ -49,6 +51,14 @@ pub enum Begin {
     With(Opened),
     /// Without one, until somebody connects.
     Lazy,
+}
+
+/// When there may be another session, and why there is none.
+#[derive(Default)]
+struct Pause {
+    backoff: Backoff,
+    why: String,
+    hint: Option<String>,
 }
 
 /// A destination.
@@ -83,7 +93,7 @@ impl Route {
         queue: &mut mpsc::Receiver<Accepted>,
         stop: &mut Stop,
     ) -> Over {
-        let mut backoff = Backoff::default();
+        let mut pause = Pause::default();
         let (mut session, mut first) = match begin {
             Begin::With(opened) => (Some(opened), None),
             Begin::Lazy => (None, None),
@@ -91,7 +101,7 @@ impl Route {
         loop {
             let opened = match session.take() {
                 Some(opened) => opened,
-                None => match self.bring(queue, stop, &mut backoff).await {
+                None => match self.bring(queue, stop, &mut pause).await {
                     Ok(Some((opened, accepted))) => {
                         first = Some(accepted);
                         opened
@@ -106,13 +116,20 @@ impl Route {
             if matches!(over, Over::Stopped) {
                 return over;
             }
-            let why = reason(&over);
+            let why = over.reason();
             debug!(session_id, why, "the session is over");
-            self.report.report(Notice::Over { session_id, why });
-            if !self.settings.restart || !over.can_restart() {
+            let restarts = self.settings.restart && over.can_restart();
+            self.report.report(Notice::Over {
+                session_id,
+                why: why.clone(),
+                restarts,
+            });
+            if !restarts {
                 return over;
             }
-            backoff.served(since);
+            let ended = matches!(&over, Over::Closed(reason) if !reason.is_empty());
+            pause.backoff.served(since, ended);
+            (pause.why, pause.hint) = (format!("the session is over: {why}"), None);
         }
     }
 
@@ -152,7 +169,7 @@ impl Route {
         &self,
         queue: &mut mpsc::Receiver<Accepted>,
         stop: &mut Stop,
-        backoff: &mut Backoff,
+        pause: &mut Pause,
     ) -> Result<Option<(Opened, Accepted)>, Over> {
         let first = tokio::select! {
             () = stop.wanted() => return Err(Over::Stopped),
@@ -163,13 +180,17 @@ impl Route {
             },
         };
         let mut attempts = 0;
+        let after = pause.backoff.remaining();
+        if after > NOTABLE {
+            self.report.report(pause.notice(after));
+        }
         loop {
             tokio::select! {
                 () = stop.wanted() => {
                     first.socket.reset();
                     return Err(Over::Stopped);
                 }
-                () = backoff.wait() => {}
+                () = pause.backoff.wait() => {}
             }
             attempts += 1;
             // At first it may be somebody who has only questions, and has asked them all.
@@ -185,20 +206,20 @@ impl Route {
                     return Err(over);
                 }
             };
-            let (why, hint) = (failure.to_string(), failure.hint());
-            debug!(why, "no session");
+            (pause.why, pause.hint) = (sentence(&failure.to_string()), failure.hint());
+            debug!(why = pause.why, "no session");
             if !may_pass(&failure) {
                 // The next may find that somebody has set it right.
-                *backoff = Backoff::default();
-                self.give_up(first, Some(queue), why, hint);
+                pause.backoff = Backoff::default();
+                self.give_up(first, Some(queue), pause);
                 return Ok(None);
             }
-            let after = backoff.failed();
+            let after = pause.backoff.failed();
             if first.since.elapsed() + after > PATIENCE {
-                self.give_up(first, None, why, hint);
+                self.give_up(first, None, pause);
                 return Ok(None);
             }
-            self.report.report(Notice::Restarting { after, why, hint });
+            self.report.report(pause.notice(after));
         }
     }
 
@@ -207,23 +228,22 @@ impl Route {
         &self,
         first: Accepted,
         behind: Option<&mut mpsc::Receiver<Accepted>>,
-        why: String,
-        hint: Option<String>,
+        pause: &Pause,
     ) {
         first.socket.reset();
         let others = behind.map_or(0, reset_all);
         self.report.report(Notice::GivenUp {
             connections: others + 1,
-            why,
-            hint,
+            why: pause.why.clone(),
+            hint: pause.hint.clone(),
         });
     }
 
-    /// Starts a session and opens its channel.
+    /// Starts a session that carries connections.
     ///
     /// # Errors
     ///
-    /// Why there is none; nothing is left behind then.
+    /// Why there is none, as a failure unless we were told to stop; nothing is left behind then.
     pub async fn open(&self, stop: &mut Stop) -> Result<Opened, Over> {
         let Settings { aws, channel, .. } = &self.settings;
         let grant = self.start(stop).await?;
@@ -249,12 +269,29 @@ impl Route {
                 }
             }
         };
-        if mode(&opened) == Mode::Stdio {
-            let over = Over::Failed(SessionFailure::NotForwarding(name(&opened.kind)));
-            conclude(opened, &over, stop).await;
-            return Err(over);
-        }
-        Ok(opened)
+        self.confirm(opened, stop).await
+    }
+
+    /// Waits until a session that has been opened carries connections.
+    ///
+    /// # Errors
+    ///
+    /// Why it never will, as with [`open`](Self::open).
+    pub async fn confirm(&self, mut opened: Opened, stop: &mut Stop) -> Result<Opened, Over> {
+        let over = match mode(&opened) {
+            Mode::Stdio => Over::Failed(SessionFailure::NotForwarding(name(&opened.kind))),
+            // There is nothing that such an agent takes and does nothing with.
+            Mode::Basic => return Ok(opened),
+            Mode::Mux => tokio::select! {
+                () = stop.wanted() => Over::Stopped,
+                ready = ready::takes_connections(&mut opened, &self.report) => match ready {
+                    Ok(()) => return Ok(opened),
+                    Err(over) => over,
+                }
+            },
+        };
+        conclude(opened, &over, stop).await;
+        Err(over.before_use())
     }
 
     /// Asks the service for a session. Once it is asked, its answer is waited for, lest a session
@@ -282,6 +319,19 @@ impl Route {
     }
 }
 
+impl Pause {
+    /// It lasts so long yet.
+    fn notice(&self, after: Duration) -> Notice {
+        // To the nearest second.
+        let after = Duration::from_secs((after + NOTABLE / 2).as_secs());
+        Notice::Restarting {
+            after,
+            why: self.why.clone(),
+            hint: self.hint.clone(),
+        }
+    }
+}
+
 /// Resets the connections that wait; how many there were.
 fn reset_all(queue: &mut mpsc::Receiver<Accepted>) -> usize {
     let waiting = std::iter::from_fn(|| queue.try_recv().ok());
@@ -297,7 +347,7 @@ async fn within_patience(work: impl Future<Output = ()>, stop: &mut Stop) {
 }
 
 /// Ends what is left of a session.
-pub async fn conclude(mut opened: Opened, over: &Over, stop: &mut Stop) {
+async fn conclude(mut opened: Opened, over: &Over, stop: &mut Stop) {
     let end = async {
         match over {
             Over::Closed(_) | Over::TimedOut => {}
@@ -325,7 +375,7 @@ pub async fn conclude(mut opened: Opened, over: &Over, stop: &mut Stop) {
 }
 
 /// How a session carries its data.
-pub(super) fn mode(opened: &Opened) -> Mode {
+fn mode(opened: &Opened) -> Mode {
     match &opened.kind {
         SessionType::Port(properties) => Properties::read(properties).mode(opened.features),
         _ => Mode::Stdio,
@@ -339,34 +389,5 @@ fn name(kind: &SessionType) -> &'static str {
         SessionType::InteractiveCommands => "InteractiveCommands",
         SessionType::NonInteractiveCommands => "NonInteractiveCommands",
         SessionType::Port(_) => "Port (for ssh)",
-    }
-}
-
-/// Why a session is over, in words.
-pub fn reason(over: &Over) -> String {
-    match over {
-        Over::Closed(reason) if reason.is_empty() => {
-            "it was terminated, or reached its idle timeout or maximum duration".to_owned()
-        }
-        Over::Closed(reason) => printable(reason),
-        Over::TimedOut => "it timed out or was terminated while the connection was lost".to_owned(),
-        Over::Failed(failure) => failure.to_string(),
-        Over::Stopped => "it was left".to_owned(),
-    }
-}
-
-/// Whether a session may be had later without anybody changing anything.
-pub(super) fn may_pass(failure: &SessionFailure) -> bool {
-    if let Some(error) = failure.aws() {
-        return error.is_transient() || error.code() == Some("TargetNotConnected");
-    }
-    match failure {
-        SessionFailure::NotConnected(_)
-        | SessionFailure::LostForGood(_)
-        | SessionFailure::Useless(_)
-        | SessionFailure::TimedOut
-        | SessionFailure::Protocol(SessionError::NoAnswer(_)) => true,
-        SessionFailure::Closed(reason) => Over::of(End::Closed(reason.clone())).can_restart(),
-        _ => false,
     }
 }

@@ -101,4 +101,12 @@ impl Socket for LocalSocket {
             Self::Unix(stream) => stream.reset(),
         }
     }
+
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_abandoned(),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.is_abandoned(),
+        }
+    }
 }

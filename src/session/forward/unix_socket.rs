@@ -85,7 +85,7 @@ fn listen(path: &Path) -> io::Result<UnixSocket> {
 
 /// Removes what is at `path` if it is a socket that nobody listens at.
 fn clear(path: &Path, found: &Metadata) -> Result<(), BindError> {
-    let in_the_way = |error: &io::Error| BindError::new(path.display(), error);
+    let in_the_way = |error: &io::Error| BindError::new(path.display(), error).taken();
     if !found.file_type().is_socket() {
         return Err(in_the_way(&io::ErrorKind::AlreadyExists.into())
             .why("there is something of that name that is no socket")

@@ -29,7 +29,7 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    /// Resolves `host`; an empty one is the node itself. A name without address is no error yet.
+    /// Resolves `host`; an empty one is the node itself.
     ///
     /// # Errors
     ///
@@ -51,6 +51,9 @@ impl Destination {
             let found = tokio::net::lookup_host((host, 0)).await;
             let found = found.map(|found| found.map(|address| address.ip().to_canonical()));
             let addresses: Vec<IpAddr> = found.map(Iterator::collect).unwrap_or_default();
+            if addresses.is_empty() && !shared.options.late_lookup {
+                return Err(format!("lookup {host}: no such host"));
+            }
             if addresses.iter().any(|address| FORBIDDEN.contains(address)) {
                 return Err(format!("Forwarding to IP address {host} is forbidden."));
             }

@@ -2,30 +2,24 @@
 //! nobody has used it for long.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::super::backoff::Backoff;
 use super::super::listener::Accepted;
+use super::super::over::may_pass;
 use super::super::report::{Notice, Reports};
-use super::super::route::{Begin, Route, conclude, may_pass, mode};
-use super::super::{Mode, Over, Stop};
+use super::super::route::{Begin, Route};
+use super::super::{Over, Stop};
 use super::ProxyNotice;
 use super::link::{Link, State};
 use super::pool::Pool;
 use super::refusal::Refusal;
-use crate::channel::{Channel, Event};
-use crate::protocol::error::SessionError;
-use crate::protocol::smux::{Command, Header};
 use crate::session::SessionFailure;
+use crate::session::ending::sentence;
 use crate::session::opening::Opened;
-
-/// How long an agent may take to make a session ready for connections.
-const SETTING_UP: Duration = Duration::from_secs(30);
 
 /// One destination's session at work.
 pub struct Carrier {
@@ -52,7 +46,8 @@ impl Carrier {
                 State::Over
             }
             Err(Some(failure)) => {
-                self.teller.failed(failure.to_string(), failure.hint());
+                let why = sentence(&failure.to_string());
+                self.teller.failed(why, failure.hint());
                 State::Failed(Refusal::from(&failure))
             }
             Err(None) => State::Over,
@@ -76,7 +71,7 @@ impl Carrier {
                 () = stop.wanted() => return Err(None),
                 () = backoff.wait() => {}
             }
-            let attempt = attempt(&self.route, stop);
+            let attempt = self.route.open(stop);
             tokio::pin!(attempt);
             let outcome = loop {
                 tokio::select! {
@@ -86,10 +81,8 @@ impl Carrier {
             };
             let failure = match outcome {
                 Ok(opened) => return Ok(opened),
-                Err(Over::Stopped) => return Err(None),
-                Err(over) => over.into_failure().unwrap_or_else(|| {
-                    SessionFailure::Closed("the agent ended it at once".to_owned())
-                }),
+                Err(Over::Failed(failure)) => failure,
+                Err(_) => return Err(None),
             };
             let after = backoff.failed();
             if !may_pass(&failure) || since.elapsed() + after > patience {
@@ -97,7 +90,7 @@ impl Carrier {
             }
             self.teller.pass_on(Notice::Restarting {
                 after,
-                why: failure.to_string(),
+                why: sentence(&failure.to_string()),
                 hint: failure.hint(),
             });
         }
@@ -149,54 +142,6 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Has a session that takes connections.
-async fn attempt(route: &Route, stop: &mut Stop) -> Result<Opened, Over> {
-    let mut opened = route.open(stop).await?;
-    if mode(&opened) != Mode::Mux {
-        return Ok(opened);
-    }
-    let over = tokio::select! {
-        () = stop.wanted() => Over::Stopped,
-        ready = timeout(SETTING_UP, takes_connections(&mut opened.channel)) => match ready {
-            Ok(Ok(())) => return Ok(opened),
-            Ok(Err(over)) => over,
-            Err(_) => Over::Failed(SessionError::NoAnswer(SETTING_UP.as_secs()).into()),
-        },
-    };
-    conclude(opened, &over, stop).await;
-    Err(over)
-}
-
-/// Waits until the agent takes connections: some time after it has said what the session is, it
-/// has looked the host up, and may have found it forbidden. What it acknowledges then is a frame
-/// without a meaning.
-async fn takes_connections(channel: &mut Channel) -> Result<(), Over> {
-    let sender = channel.sender();
-    // An error is followed by the channel's last event.
-    if let Ok(permit) = sender.reserve().await {
-        let nothing = Header::bare(Command::Nop, 0).encode();
-        permit.send(Bytes::copy_from_slice(&nothing));
-    }
-    let flushed = sender.flush();
-    tokio::pin!(flushed);
-    let mut waiting = true;
-    loop {
-        tokio::select! {
-            event = channel.next() => match event {
-                Some(Event::End(end)) => return Err(Over::of(end)),
-                Some(event) => debug!(?event, "ignored before the first connection"),
-                None => return Err(Over::Closed(String::new())),
-            },
-            acknowledged = &mut flushed, if waiting => {
-                if acknowledged {
-                    return Ok(());
-                }
-                waiting = false;
-            }
-        }
     }
 }
 

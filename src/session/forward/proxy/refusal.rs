@@ -86,6 +86,9 @@ impl From<&SessionFailure> for Refusal {
             (None, SessionFailure::Closed(text)) if text.contains("Unable to connect") => {
                 Why::ConnectionRefused
             }
+            (None, SessionFailure::Closed(text)) if text.starts_with("lookup ") => {
+                Why::HostUnreachable
+            }
             (
                 None,
                 SessionFailure::TimedOut | SessionFailure::Protocol(SessionError::NoAnswer(_)),
