@@ -9,6 +9,8 @@
 //! Everything lives in one [`Streams`] behind a lock that is never held across an await. Whoever
 //! changes it wakes those whom it concerns, so nobody looks twice at what has not changed.
 
+#[cfg(target_os = "linux")]
+mod linux;
 mod relay;
 mod socket;
 mod stream;

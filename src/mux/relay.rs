@@ -17,6 +17,8 @@ use super::{Over, Question, Stream};
 /// Silence behind the end of a socket's input after which no answer is expected any more, once the
 /// peer is known to have been there all the time.
 const ANSWER: Duration = Duration::from_secs(2);
+/// A process that closes its socket sends the end of its input a moment before it lets go of it.
+const LETTING_GO: Duration = Duration::from_millis(50);
 /// How long a socket that has got everything may go on to send before it is closed. Closed with
 /// something unread, it would lose what it has not read itself.
 const LINGER: Duration = Duration::from_secs(2);
@@ -59,7 +61,9 @@ struct Relay<S> {
 
 enum Sending {
     Open,
-    /// The socket is at the end of its input; something may come until then.
+    /// The socket is at the end of its input. Looks again soon whether anybody is there.
+    Ending(Pin<Box<Sleep>>),
+    /// Something may come until then.
     Held(Pin<Box<Sleep>>),
     /// Nothing came. FIN follows if the peer confirms that it was there, and nothing comes.
     Asking(Question),
@@ -105,6 +109,14 @@ impl<S: Socket> Relay<S> {
         if let Some(relayed) = self.deliver(cx).or_else(|| self.collect(cx)) {
             return Poll::Ready(relayed);
         }
+        if let Sending::Ending(moment) = &mut self.sending
+            && moment.as_mut().poll(cx).is_ready()
+        {
+            if self.socket.is_abandoned() {
+                return Poll::Ready(Relayed::Finished);
+            }
+            self.sending = Sending::Held(Box::pin(sleep(ANSWER)));
+        }
         if let Sending::Held(silence) = &mut self.sending
             && silence.as_mut().poll(cx).is_ready()
         {
@@ -124,7 +136,7 @@ impl<S: Socket> Relay<S> {
         match &mut self.sending {
             Sending::Held(silence) => silence.as_mut().reset(Instant::now() + ANSWER),
             Sending::Asking(_) => self.sending = Sending::Held(Box::pin(sleep(ANSWER))),
-            Sending::Open | Sending::Finished => {}
+            Sending::Open | Sending::Ending(_) | Sending::Finished => {}
         }
     }
 
@@ -167,8 +179,11 @@ impl<S: Socket> Relay<S> {
                 Poll::Ready(Ok(0)) => match (self.half_close, self.deaf.take()) {
                     (_, Some(error)) => return Some(Relayed::SocketFailed(error)),
                     (HalfClose::Full, None) => return Some(Relayed::Finished),
+                    (HalfClose::Hold, None) if self.socket.is_abandoned() => {
+                        return Some(Relayed::Finished);
+                    }
                     (HalfClose::Hold, None) => {
-                        self.sending = Sending::Held(Box::pin(sleep(ANSWER)));
+                        self.sending = Sending::Ending(Box::pin(sleep(LETTING_GO)));
                     }
                 },
                 Poll::Ready(Ok(_)) => {}

@@ -163,6 +163,50 @@ async fn silence_of_a_peer_that_is_away_is_no_answer() {
     assert_eq!(client.take_output(1024).unwrap()[1], 1, "the end follows");
 }
 
+/// Closes an application's end, or half of it; whether the other application hears of the end
+/// before the silence would tell.
+async fn end_is_told_at_once(
+    here: impl Socket,
+    local: impl Socket + Send + 'static,
+    half: bool,
+) -> bool {
+    let (client, server) = pair(1024);
+    let (remote, mut there) = tcp().await;
+    tokio::spawn(relay(client.open().unwrap(), local, HalfClose::Hold));
+    let accepted = server.accept().await.unwrap();
+    tokio::spawn(relay(accepted, remote, HalfClose::Full));
+    let mut here = here;
+    here.write_all(b"all").await.unwrap();
+    if half {
+        here.shutdown().await.unwrap();
+        std::mem::forget(here);
+    } else {
+        drop(here);
+    }
+    let mut got = Vec::new();
+    let told = tokio::time::timeout(SECOND, there.read_to_end(&mut got)).await;
+    assert_eq!(got, b"all");
+    told.is_ok()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn nobody_who_is_gone_is_answered() {
+    let (here, local) = tcp().await;
+    assert!(end_is_told_at_once(here, local, false).await);
+    let (here, local) = tcp().await;
+    assert!(!end_is_told_at_once(here, local, true).await);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_who_is_gone_is_answered_on_a_unix_socket() {
+    let (here, local) = tokio::net::UnixStream::pair().unwrap();
+    assert!(end_is_told_at_once(here, local, false).await);
+    let (here, local) = tokio::net::UnixStream::pair().unwrap();
+    assert!(!end_is_told_at_once(here, local, true).await);
+}
+
 #[tokio::test]
 async fn what_a_client_sent_before_it_left_arrives() {
     let (client, server) = pair(1024);
