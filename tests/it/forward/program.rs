@@ -30,7 +30,9 @@ pub fn loopback_with(options: Options) -> Loopback {
 
 /// `ssmx forward` on the loopback's node.
 pub fn forward(loopback: &Loopback, arguments: &[&str]) -> Command {
-    let mut command = command(SSMX, loopback);
+    // A soak of a release is the one that tells of memory.
+    let binary = std::env::var("SSMX_BIN").unwrap_or_else(|_| SSMX.to_owned());
+    let mut command = command(&binary, loopback);
     command.args(["forward", loopback.target()]).args(arguments);
     command.stdin(Stdio::null());
     command
