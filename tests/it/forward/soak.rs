@@ -2,7 +2,7 @@
 //! SSMX_SOAK_SECONDS says:
 //!
 //! ```text
-//! SSMX_SOAK_SECONDS=900 cargo test --locked --test it soak -- --nocapture
+//! SSMX_SOAK_SECONDS=900 SSMX_BIN=target/release/ssmx cargo test --locked --test it soak -- --nocapture
 //! ```
 
 use std::io::{Read as _, Write as _};
