@@ -89,6 +89,8 @@ fn bytes_survive_cuts_closes_and_stalls() {
             cuts: vec![Cut::AfterBytes(300_000), Cut::AfterMessages(500)],
             ..Faults::default()
         },
+        // Real agents repeat one lost message every 100 ms, which takes its time.
+        resend_tick: Duration::from_millis(2),
         ..Options::default()
     });
     let mut program = Program::forward(

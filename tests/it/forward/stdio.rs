@@ -373,7 +373,11 @@ fn a_slow_reader_keeps_the_server_waiting_and_loses_nothing() {
 
 #[test]
 fn no_byte_is_lost_when_the_connection_is() {
-    let loopback = loopback();
+    let loopback = Loopback::start(Peer {
+        resend_tick: Duration::from_millis(2),
+        ..peer()
+    })
+    .unwrap();
     let input = pattern(6_000_000, 5);
     let mut child = in_pipes(session(&loopback, echo(input.len())));
     let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
