@@ -271,9 +271,14 @@ fn failure(
                 _ => error.context(name.to_owned()),
             }
         }
-        over => Failure::other(format!("{name}: the session is over: {}", over.reason()))
-            .hint("without --no-restart, the next connection starts another")
-            .into(),
+        over => {
+            let ended = Failure::other(format!("{name}: the session is over: {}", over.reason()));
+            match over.can_restart() {
+                true => ended.hint("without --no-restart, the next connection starts another"),
+                false => ended,
+            }
+            .into()
+        }
     }
 }
 

@@ -205,7 +205,7 @@ impl std::fmt::Display for Place {
 impl Place {
     /// What there is to know if other machines may connect.
     pub fn warning(&self) -> String {
-        format!("warning: {self} is open to the network, to anybody without authentication")
+        format!("warning: {self} is open to the network without authentication")
     }
 
     /// The port, if it is one.

@@ -48,6 +48,31 @@ fn the_environment_says_where_to_listen_where_nothing_else_does() {
 }
 
 #[test]
+fn who_opens_a_port_to_the_network_is_warned() {
+    let loopback = loopback();
+    let arguments = |bind: &str| {
+        let specs = [format!("{bind}:0:80"), format!("{bind}:0")];
+        forward(
+            &loopback,
+            &["--lazy", "-L", &specs[0], "-D", &specs[1], "--json"],
+        )
+    };
+    let mut program = Program::start(arguments("0.0.0.0"));
+    for _ in 0..2 {
+        let warning = program.says("warning: 0.0.0.0:");
+        assert!(warning.contains("without authentication"), "{warning}");
+    }
+    program.ports::<2>();
+    program.interrupt();
+    for bind in ["localhost", "127.0.0.2"] {
+        let mut program = Program::start(arguments(bind));
+        program.ports::<2>();
+        let done = program.interrupt();
+        assert!(!done.stderr.contains("warning"), "{done:?}");
+    }
+}
+
+#[test]
 fn a_busy_port_fails_before_any_session_and_names_its_owner() {
     let loopback = loopback();
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

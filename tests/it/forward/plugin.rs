@@ -149,3 +149,29 @@ fn a_busy_port_ends_the_session() {
     assert!(done.stderr.contains("the port is in use by"), "{done:?}");
     assert!(loopback.wait_for(|stats| stats.ended == 1, DEADLINE));
 }
+
+#[test]
+fn a_busy_unix_socket_ends_the_session_in_the_same_words() {
+    let loopback = loopback();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let path = path.to_str().unwrap();
+    let file = dir.path().join("file");
+    let file = file.to_str().unwrap();
+    let _taken = std::os::unix::net::UnixListener::bind(path).unwrap();
+    std::fs::write(file, "").unwrap();
+    for path in [path, file] {
+        let port = echo().to_string();
+        let parameters = [("portNumber", port.as_str()), ("localUnixSocket", path)];
+        let document = Some("AWS-StartPortForwardingSessionToSocket");
+        let grant = grant_with(&loopback, document, &parameters);
+        let done = run_without_input(plugin(&loopback, &grant));
+        let id = &grant.session_id;
+        let expected = format!(
+            "\nStarting session with SessionId: {id}\nCannot perform start session: \
+            listen unix {path}: bind: address already in use\n"
+        );
+        assert_eq!(done.text(), expected);
+    }
+    assert!(loopback.wait_for(|stats| stats.ended == 2, DEADLINE));
+}

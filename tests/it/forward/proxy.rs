@@ -4,10 +4,9 @@
 mod curl;
 mod running;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ssmx::loopback::Options as Peer;
-use ssmx::session::forward::proxy::ProxyNotice;
 use ssmx::session::forward::report::{Gone, Notice};
 use tokio::io::AsyncWriteExt as _;
 
@@ -141,12 +140,6 @@ async fn there_are_so_many_sessions_and_no_more() {
 #[tokio::test]
 async fn failures_are_told_in_the_words_of_the_protocol() {
     let mut running = start_with(peer(), |setup| setup.patience = Duration::ZERO).await;
-    let failed = |notice| match notice {
-        Notice::Proxy(ProxyNotice::Failed {
-            destination, why, ..
-        }) => Some((destination, why)),
-        _ => None,
-    };
     // Agents say so after the handshake.
     let (_, code) = running.socks("169.254.169.254", 80).await;
     assert_eq!(code, 2);
@@ -174,6 +167,45 @@ async fn failures_are_told_in_the_words_of_the_protocol() {
     let port = echo_server().await;
     let mut stream = running.through("one.internal", port).await;
     echo(&mut stream, "back").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_is_refused_at_once() {
+    let port = echo_server().await;
+    let mut running = start().await;
+    let host = "no-such-host.invalid";
+    let began = Instant::now();
+    let (_, code) = running.socks(host, port).await;
+    assert_eq!(code, 4);
+    let (destination, why) = running.told(failed).await;
+    assert_eq!(destination, format!("{host}:{port}"));
+    let text = format!("lookup {host}: no such host");
+    assert!(why.ends_with(&text), "{why}");
+    // Who comes later has it tried again, once.
+    let connect = format!("CONNECT {host}:{port} HTTP/1.1\r\n\r\n");
+    let answer = running.ask(&connect).await;
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert!(answer.contains(&text), "{answer}");
+    assert_eq!(running.loopback.stats().started, 2);
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let mut stream = running.through("one.internal", port).await;
+    echo(&mut stream, "hello").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn agents_that_look_names_up_late_refuse_each_connection() {
+    let peer = Peer {
+        late_lookup: true,
+        ..peer()
+    };
+    let running = start_with(peer, |_| {}).await;
+    for _ in 0..2 {
+        let mut stream = running.through("no-such-host.invalid", 80).await;
+        assert!(end(&mut stream).await.is_err(), "an end in order");
+    }
+    assert_eq!(running.loopback.stats().started, 1);
     running.stop().await;
 }
 

@@ -10,7 +10,7 @@ use ssmx::loopback::Options;
 use super::program::{
     Program, connect, echo, forward, is_reset, loopback, loopback_with, ping, serve,
 };
-use crate::support::{DEADLINE, start_session};
+use crate::support::{DEADLINE, run_without_input, start_session};
 
 #[test]
 fn the_next_connection_starts_another_session() {
@@ -96,6 +96,90 @@ fn what_will_not_pass_is_not_waited_for() {
     program.says("hint: the caller's IAM policies must allow ssm:StartSession");
     // Somebody has set it right.
     ping(&mut connect(port), "after");
+    program.interrupt();
+}
+
+#[test]
+fn a_session_that_the_agent_ends_before_it_carries_anything_is_not_tried_again_by_itself() {
+    let loopback = loopback();
+    let spec = "0:no-such-host.invalid:80";
+    let text = "lookup no-such-host.invalid: no such host";
+    let mut program = Program::forward(&loopback, &["--lazy", "-L", spec]);
+    let [port] = program.ports();
+    let began = Instant::now();
+    for count in 1..4 {
+        assert!(is_reset(&mut connect(port)));
+        let gave_up = program.event("give-up");
+        assert!(gave_up["reason"].as_str().unwrap().ends_with(text));
+        assert_eq!(loopback.stats().started, count);
+    }
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let done = program.interrupt();
+    let told = done.stderr.matches(text).count();
+    assert_eq!(told, 1, "it is told once in a while: {done:?}");
+    assert!(
+        done.stderr
+            .contains("; the connection that waited is closed")
+    );
+    assert!(!done.stderr.contains("the next connection"), "{done:?}");
+}
+
+#[test]
+fn a_session_that_the_agent_ends_at_once_is_a_failure_to_start() {
+    let loopback = loopback();
+    let parameters = "host=no-such-host.invalid,portNumber=80,localPortNumber=0";
+    let remote = "AWS-StartPortForwardingSessionToRemoteHost";
+    let arguments = ["--document-name", remote, "--parameters", parameters];
+    let commands = [
+        forward(&loopback, &["-L", "0:no-such-host.invalid:80"]),
+        start_session(&loopback, &arguments),
+    ];
+    for command in commands {
+        let done = run_without_input(command);
+        assert_eq!(done.code(), Some(255), "{done:?}");
+        let lines: Vec<&str> = done.stderr.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "ssmx: error: the session ended: lookup no-such-host.invalid: no such host",
+                "ssmx: hint: check the name; it is the node that looks it up"
+            ]
+        );
+    }
+    assert_eq!(loopback.stats().started, 2);
+}
+
+#[test]
+fn what_agents_forbid_is_told_without_a_promise() {
+    // One without multiplexing, which cannot be asked whether it carries connections.
+    let loopback = loopback_with(Options {
+        agent_version: "3.0.196.0".to_owned(),
+        ..Options::default()
+    });
+    let done = run_without_input(forward(&loopback, &["-L", "0:169.254.169.254:80"]));
+    assert_eq!(done.code(), Some(255), "{done:?}");
+    assert!(done.stderr.contains("is forbidden"), "{done:?}");
+    assert!(!done.stderr.contains("is forbidden."), "{done:?}");
+    assert!(!done.stderr.contains("the next connection"), "{done:?}");
+}
+
+#[test]
+fn a_connection_that_has_to_wait_is_told_of() {
+    let loopback = loopback();
+    let mut program = Program::forward(&loopback, &["-L", &format!("0:{}", echo())]);
+    let [port] = program.ports();
+    ping(&mut connect(port), "first");
+    // Sessions that are short cost pauses of one second, and of two.
+    for word in ["second", "third"] {
+        loopback.end_sessions("");
+        program.event("over");
+        ping(&mut connect(port), word);
+    }
+    let restart = program.event("restart");
+    assert_eq!(restart["seconds"], 2);
+    let reason = restart["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the session is over: "), "{reason}");
+    assert!(program.says("trying again").contains("again in 2 s"));
     program.interrupt();
 }
 

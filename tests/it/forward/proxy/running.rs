@@ -254,3 +254,12 @@ pub fn closed(notice: Notice) -> Option<(String, String)> {
         _ => None,
     }
 }
+
+pub fn failed(notice: Notice) -> Option<(String, String)> {
+    match notice {
+        Notice::Proxy(ProxyNotice::Failed {
+            destination, why, ..
+        }) => Some((destination, why)),
+        _ => None,
+    }
+}

@@ -138,7 +138,26 @@ fn remote_hosts_are_resolved_once_and_some_are_forbidden() {
         server.accept().write_all(b"hello").unwrap();
         receive_until(&mut client, |client| stream(client, 3).0 == b"hello");
     }
-    let mut client = connect("no-such-host.invalid");
+}
+
+#[test]
+fn a_name_without_an_address_fails_the_session_or_with_some_agents_each_connection() {
+    let host = "no-such-host.invalid";
+    let parameters = json!({ "host": [host] });
+    for agent_version in ["3.3.0.0", super::OLD] {
+        let loopback = start(Options {
+            agent_version: agent_version.to_owned(),
+            ..Options::default()
+        });
+        let mut client = open(&loopback, REMOTE, &parameters);
+        assert_eq!(client.run(), format!("lookup {host}: no such host"));
+    }
+    let loopback = start(Options {
+        late_lookup: true,
+        ..Options::default()
+    });
+    let mut client = open_ready(&loopback, REMOTE, &parameters);
+    client.send(PayloadType::OUTPUT, frame(SYN, 3, b""));
     receive_until(&mut client, |client| stream(client, 3).1);
     assert_eq!(client.output[0].0, PayloadType::FLAG);
 }
