@@ -24,6 +24,8 @@ pub struct Options {
     pub profile: Option<String>,
     /// Region, e.g. `eu-central-1`.
     pub region: Option<String>,
+    /// Region for when neither environment nor profile names one.
+    pub last_region: Option<String>,
     /// Endpoint of SSM, and of nothing else.
     pub endpoint_url: Option<String>,
     /// PEM file of certificates to trust beside those of the system.
@@ -45,6 +47,7 @@ impl Default for Options {
         Self {
             profile: None,
             region: None,
+            last_region: None,
             endpoint_url: None,
             ca_bundle: None,
             verify_ssl: true,
@@ -203,7 +206,8 @@ impl Settings {
             .clone()
             .filter(|region| !region.is_empty())
             .or_else(|| get_env(&self.env, "AWS_REGION"))
-            .or_else(|| self.value("AWS_DEFAULT_REGION", "region"));
+            .or_else(|| self.value("AWS_DEFAULT_REGION", "region"))
+            .or_else(|| options.last_region.clone());
         match region {
             Some(region) if !is_label(&region) => Err(Error::configuration(
                 "cannot use the region",

@@ -16,7 +16,8 @@ pub struct Args {
 /// Runs the subcommand; the exit status. Prints `connected` or `notconnected`.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let aws = global.aws().await?;
-    let status = aws.connection_status(&args.target).await?;
+    let target = global.settings().target(&args.target);
+    let status = aws.connection_status(target).await?;
     if global.wants_json() {
         output::json(&json!({ "Target": status.target, "Status": status.status }))?;
     } else {

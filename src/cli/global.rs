@@ -3,11 +3,14 @@
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::settings::{Settings, Source};
 use crate::aws::{self, Aws};
+use crate::config::Alias;
 
 /// The AWS CLI's limit for connections and answers, in seconds.
 const TIMEOUT: u32 = 60;
@@ -55,6 +58,12 @@ pub struct Global {
     /// Taken for the AWS CLI's sake: there is no pager
     #[arg(long, global = true, hide = true)]
     no_cli_pager: bool,
+    /// Where all of it came from.
+    #[arg(skip)]
+    settings: Arc<Settings>,
+    /// The region is for when nothing of AWS's names one: it was not meant for this profile.
+    #[arg(skip)]
+    region_is_last: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,9 +88,11 @@ impl Global {
     /// The options as the AWS layer takes them.
     pub fn options(&self) -> aws::Options {
         let limit = |seconds: u32| (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+        let region = |last: bool| self.region.clone().filter(|_| last == self.region_is_last);
         aws::Options {
             profile: self.profile.clone(),
-            region: self.region.clone(),
+            region: region(false),
+            last_region: region(true),
             endpoint_url: self.endpoint_url.clone(),
             ca_bundle: self.ca_bundle.clone(),
             verify_ssl: !self.no_verify_ssl,
@@ -96,13 +107,45 @@ impl Global {
         Ok(Aws::load(self.options()).await?)
     }
 
+    /// Notes where the options came from.
+    pub(super) fn set(&mut self, settings: Settings) {
+        let profile_is_chosen = match settings.source("profile") {
+            Source::Default | Source::File { .. } => false,
+            Source::Environment(name) => *name != "AWS_ACCESS_KEY_ID",
+            Source::Option | Source::Alias { .. } => true,
+        };
+        self.region_is_last =
+            profile_is_chosen && matches!(settings.source("region"), Source::File { .. });
+        self.settings = Arc::new(settings);
+    }
+
+    /// Where the options came from, and the configuration.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The same for an alias; what options say stays.
+    pub fn for_alias(&self, alias: &Alias) -> Self {
+        let mut global = self.clone();
+        let is_open = |key| *self.settings.source(key) != Source::Option;
+        if let Some(profile) = alias.profile.as_ref().filter(|_| is_open("profile")) {
+            global.profile = Some(profile.clone());
+            global.region_is_last |= matches!(self.settings.source("region"), Source::File { .. });
+        }
+        if let Some(region) = alias.region.as_ref().filter(|_| is_open("region")) {
+            global.region = Some(region.clone());
+            global.region_is_last = false;
+        }
+        global
+    }
+
     /// The options as given that a later ssmx needs to do the same, wherever it runs.
     pub fn lasting_words(&self) -> Vec<OsString> {
         let mut words: Vec<OsString> = Vec::new();
         let mut add = |name: &str, value: &OsStr| words.extend([name.into(), value.into()]);
         let texts = [
             ("--profile", &self.profile),
-            ("--region", &self.region),
+            ("--region", &self.options().region),
             ("--endpoint-url", &self.endpoint_url),
         ];
         for (name, value) in texts {
@@ -147,6 +190,11 @@ impl Global {
     /// Whether answers are wanted as JSON.
     pub fn wants_json(&self) -> bool {
         self.output == Some(Output::Json)
+    }
+
+    /// Whether an option of this command line asks for answers as JSON.
+    pub fn is_asked_for_json(&self) -> bool {
+        self.wants_json() && *self.settings.source("output") == Source::Option
     }
 
     /// Whether to tell on stderr what is done.

@@ -95,6 +95,7 @@ async fn shell(loopback: &Loopback, global: &Global) -> anyhow::Result<u8> {
     let aws = Aws::load(aws::Options {
         profile: None,
         region: None,
+        last_region: None,
         endpoint_url: None,
         environment: Some(
             environment

@@ -3,7 +3,9 @@
 //! Names and meanings are those of `aws ssm` where it has them. stdout is only data; everything
 //! else goes to stderr.
 
+mod aliases;
 mod child;
+mod config;
 mod describe_sessions;
 mod forward;
 mod get_connection_status;
@@ -19,6 +21,7 @@ mod plugin;
 mod port_document;
 pub mod report;
 mod resume_session;
+mod settings;
 mod shorthand;
 mod ssh;
 mod ssh_config;
@@ -71,6 +74,8 @@ enum Command {
     SshConfig(ssh_config::Args),
     /// Try it without AWS: a shell, or a command, through an embedded Session Manager
     Loopback(loopback::Args),
+    /// Settings and aliases: what they are, where they come from, whether they make sense
+    Config(config::Args),
     /// Make `aws ssm start-session` and `aws ecs execute-command` use ssmx
     InstallPlugin(install_plugin::Args),
 }
@@ -84,9 +89,9 @@ pub fn main(args: Vec<OsString>) -> u8 {
         return plugin::main(args.into_iter().skip(1).collect());
     }
     let args = ssh::arrange(args);
-    let cli = match Cli::try_parse_from(&args) {
+    let cli = match settings::parse(&args) {
         Ok(cli) => cli,
-        Err(error) => return report::usage(&error, &args),
+        Err(status) => return status,
     };
     match run(cli) {
         Ok(status) => status,
@@ -104,9 +109,12 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         false => ColorChoice::Never,
     });
     log::start(global.debug(), global.color())?;
+    global.settings().tell();
     // What needs no runtime.
-    if let Command::InstallPlugin(args) = &command {
-        return install_plugin::run(args);
+    match &command {
+        Command::InstallPlugin(args) => return install_plugin::run(args),
+        Command::Config(args) => return config::run(&global, args),
+        _ => {}
     }
     let runtime = report::runtime()?;
     let status = runtime.block_on(async {
@@ -120,6 +128,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::Ssh(args) => ssh::run(&global, args).await,
             Command::SshConfig(args) => ssh_config::run(&global, &args),
             Command::Loopback(args) => loopback::run(&global, args).await,
+            Command::Config(args) => config::run(&global, &args),
             Command::InstallPlugin(args) => install_plugin::run(&args),
         }
     });

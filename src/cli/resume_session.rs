@@ -26,7 +26,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     options.channel.take_over = true;
     let aws = global.aws().await?;
     let grant = aws.resume_session(&args.session_id).await?;
-    if global.wants_json() {
+    if global.is_asked_for_json() {
         output::json(&match &grant {
             Some(grant) => json!({
                 "SessionId": grant.session_id,

@@ -76,7 +76,8 @@ impl Manners {
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let options = args.manners.options();
     let restart = !args.no_restart;
-    let request = request(args)?;
+    let mut request = request(args)?;
+    request.target = global.settings().target(&request.target).to_owned();
     // A port that cannot be had is no reason to begin a session.
     let listener = match port_document::bind(&request)? {
         Some(bind) => Some(

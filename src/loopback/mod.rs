@@ -169,7 +169,11 @@ impl Loopback {
 }
 
 /// Variables that would lead clients elsewhere than [`Loopback::environment`] says.
-pub const UNSET: [&str; 8] = [
+pub const UNSET: [&str; 12] = [
+    "SSMX_PROFILE",
+    "SSMX_REGION",
+    "SSMX_ENDPOINT_URL",
+    "SSMX_CA_BUNDLE",
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
     "AWS_SESSION_TOKEN",

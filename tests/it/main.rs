@@ -10,6 +10,8 @@ mod agent;
 mod aws_cli;
 mod channel;
 #[cfg(unix)]
+mod config;
+#[cfg(unix)]
 mod errors;
 mod forward;
 mod hostile;

@@ -1,7 +1,7 @@
 //! `ssmx forward`: local ports that lead to a node, or through it to other hosts.
 
 mod events;
-mod spec;
+pub(super) mod spec;
 mod tunnels;
 
 use std::ffi::OsString;
@@ -122,6 +122,7 @@ async fn start(global: &Global, args: &Args) -> anyhow::Result<Tunnels> {
     let target = target
         .filter(|target| !target.is_empty())
         .ok_or_else(|| Failure::usage("no target").hint("give the node's id, i-…"))?;
+    let target = &global.settings().target(target).to_owned();
     let mut bound = Vec::new();
     for (bind, text, leads) in plan(args)? {
         let listener = Listener::bind(&bind).await;

@@ -41,6 +41,12 @@ pub struct Args {
     words: Vec<OsString>,
 }
 
+/// The host that the words of `ssmx ssh` name, without a user.
+pub(super) fn host(words: &[OsString]) -> Option<String> {
+    let line = Line::parse(words, |_| false);
+    line.host().map(str::to_owned)
+}
+
 /// Runs the subcommand. Where it can, ssh takes the place of this process; else, the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let line = Line::parse(&args.words, |_| false);
@@ -83,11 +89,7 @@ impl Ssh {
 }
 
 fn program(option: Option<PathBuf>) -> OsString {
-    let variable = || std::env::var_os("SSMX_SSH").filter(|path| !path.is_empty());
-    option
-        .map(PathBuf::into_os_string)
-        .or_else(variable)
-        .unwrap_or_else(|| "ssh".into())
+    option.map_or_else(|| "ssh".into(), PathBuf::into_os_string)
 }
 
 /// Whether ssh will connect, and not only say or do something here.
@@ -117,7 +119,9 @@ fn words(global: &Global, line: &Line) -> anyhow::Result<Vec<OsString>> {
         .map_err(|error| Failure::other(format!("cannot find this program's file: {error}")))?;
     let globals = [global.lasting_words(), global.passing_words()].concat();
     // Names of clusters have capitals, which ssh need not leave alone in the name of a host.
-    let target = line.host().filter(|host| host.starts_with("ecs:"));
+    let is_to_be_kept =
+        |host: &&str| host.starts_with("ecs:") || global.settings().target(host) != *host;
+    let target = line.host().filter(is_to_be_kept);
     let proxy = proxy::command(&program, &globals, target.unwrap_or(proxy::HOST))?;
     let mut words: Vec<OsString> = Vec::with_capacity(line.ssh.len() + 6);
     for (name, value) in [("ProxyCommand", proxy.as_str())]

@@ -60,7 +60,11 @@ pub fn clean(command: &mut Command) {
     command
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .env("AWS_CONFIG_FILE", "/nonexistent/config")
-        .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials");
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")
+        .env(
+            "SSMX_CONFIG",
+            if cfg!(windows) { "NUL" } else { "/dev/null" },
+        );
 }
 
 /// `ssmx start-session` on the loopback's node.
