@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::session::forward::listener::Place;
 use crate::session::forward::proxy::ProxyNotice;
-use crate::session::forward::repeats::Repeats;
+use crate::session::forward::repeats::{self, Repeats};
 use crate::session::forward::report::{Gone, Notice, Report, Reports};
 use crate::terminal::{self, Output};
 
@@ -227,7 +227,7 @@ impl Tunnel {
                 hint,
             } => {
                 what_to_do = hint.clone();
-                alike = Some(why.clone());
+                alike = Some(repeats::alike(why));
                 let whom = match connections {
                     1 => "the connection that waited is".to_owned(),
                     many => format!("the {many} connections that waited are"),
@@ -237,7 +237,9 @@ impl Tunnel {
             Notice::Proxy(notice) => {
                 what_to_do = notice.hint().map(str::to_owned);
                 alike = match notice {
-                    ProxyNotice::Failed { .. } => Some(notice.to_string()),
+                    ProxyNotice::Failed {
+                        destination, why, ..
+                    } => Some(format!("{destination} {}", repeats::alike(why))),
                     ProxyNotice::Rejected { why, .. } => Some(format!("refused: {why}")),
                     ProxyNotice::Opened { .. } | ProxyNotice::Closed { .. } => None,
                 };
@@ -322,10 +324,10 @@ mod tests {
     async fn what_never_stops_trying_does_not_flood_the_terminal() {
         let mut tunnel = tunnel();
         let mut line = |notice| tunnel.line(&notice).map(|(text, _)| text);
-        let failed = |destination: &str| {
+        let failed = |destination: &str, port: u16| {
             Notice::Proxy(ProxyNotice::Failed {
                 destination: destination.into(),
-                why: "no such host".into(),
+                why: format!("read udp 10.0.0.9:{port}->10.0.0.2:53: i/o timeout"),
                 hint: None,
             })
         };
@@ -346,7 +348,7 @@ mod tests {
             how: Gone::TooSlow,
         };
         for (first, same, other) in [
-            (failed("a:1"), failed("a:1"), failed("b:1")),
+            (failed("a:1", 8), failed("a:1", 9), failed("a:2", 8)),
             (rejected("p", "x"), rejected("q", "x"), rejected("p", "y")),
             (gave_up("x"), gave_up("x"), gave_up("y")),
             (slow("p to a:1"), slow("q to a:1"), slow("p to b:1")),

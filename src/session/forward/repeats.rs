@@ -51,6 +51,11 @@ impl Repeats {
     }
 }
 
+/// A reason without its numbers: those of ports and requests are others each time.
+pub fn alike(reason: &str) -> String {
+    reason.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use super::super::Mode;
 use super::super::listener::Place;
-use super::super::repeats::Repeats;
+use super::super::repeats::{self, Repeats};
 use super::super::report::{Gone, Notice};
 use crate::session::Style;
 use crate::session::notices::plugin;
@@ -121,7 +121,7 @@ impl Teller {
                 format!("{why}; trying again in {} s", after.as_secs())
             }
             Notice::GivenUp { why, hint, .. } => {
-                alike = Some(why.clone());
+                alike = Some(repeats::alike(why));
                 let hint = hint
                     .as_ref()
                     .map_or(String::new(), |hint| format!(" ({hint})"));
