@@ -27,6 +27,7 @@ mod ssh;
 mod ssh_config;
 pub mod start_session;
 mod terminate_session;
+mod up;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -60,6 +61,10 @@ enum Command {
     StartSession(start_session::Args),
     /// Lead local ports to a node, or through it to other hosts
     Forward(forward::Args),
+    /// Bring up the tunnels of aliases
+    Up(up::Args),
+    /// Run a command that uses the tunnels of aliases
+    Run(up::RunArgs),
     /// Attach to a session whose client is gone (one that still runs would take it back)
     ResumeSession(resume_session::Args),
     /// End a session for good
@@ -121,6 +126,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         match command {
             Command::StartSession(args) => start_session::run(&global, args).await,
             Command::Forward(args) => forward::run(&global, args).await,
+            Command::Up(args) => up::run(&global, args).await,
+            Command::Run(args) => up::run_command(&global, args).await,
             Command::ResumeSession(args) => resume_session::run(&global, args).await,
             Command::TerminateSession(args) => terminate_session::run(&global, args).await,
             Command::DescribeSessions(args) => describe_sessions::run(&global, args).await,

@@ -41,6 +41,15 @@ impl Failure {
         }
     }
 
+    /// A configuration that makes no sense.
+    pub fn configuration(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            hint: None,
+            status: CONFIGURATION,
+        }
+    }
+
     /// Something failed, and nobody else has a status for it.
     pub fn other(what: impl Into<String>) -> Self {
         Self {

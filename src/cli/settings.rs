@@ -298,18 +298,14 @@ pub(super) fn load() -> Result<Settings, Failure> {
 
 /// The first of several problems, for those who did not ask for the files to be checked.
 pub(super) fn failure(problems: &[Problem]) -> Failure {
-    let configuration = |what: String, hint: Option<String>| Failure {
-        what,
-        hint,
-        status: report::CONFIGURATION,
-    };
     match problems {
-        [] => configuration("the configuration is wrong".to_owned(), None),
-        [one] => configuration(one.to_string(), one.hint.clone()),
-        [first, rest @ ..] => configuration(
-            format!("{first} (and {} more)", rest.len()),
-            Some("`ssmx config check` tells all".to_owned()),
-        ),
+        [] => Failure::configuration("the configuration is wrong"),
+        [one] => Failure {
+            hint: one.hint.clone(),
+            ..Failure::configuration(one.to_string())
+        },
+        [first, rest @ ..] => Failure::configuration(format!("{first} (and {} more)", rest.len()))
+            .hint("`ssmx config check` tells all"),
     }
 }
 
@@ -373,11 +369,7 @@ fn check(definition: &Command, default: &Below) -> Result<(), Failure> {
         Source::File { path, at } => format!("{}:{at}: {}: {why}", path.display(), default.id),
         source => format!("{source}: {}: {why}", default.id),
     };
-    Err(Failure {
-        what,
-        hint: None,
-        status: report::CONFIGURATION,
-    })
+    Err(Failure::configuration(what))
 }
 
 /// Why the option does not take the value, in its own words.

@@ -2,6 +2,7 @@
 
 mod alias;
 mod project;
+mod tunnels;
 
 use std::fs;
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ use super::global::Global;
 use super::liveness::Liveness;
 use super::port_document;
 use super::report::{self, Failure};
+use crate::aws::Aws;
 use crate::session::forward::bind::{Bind, Host};
 use crate::session::forward::listener::Listener;
 use crate::session::forward::route::Settings;
@@ -67,6 +68,16 @@ pub struct Args {
     /// Tell what happens on stdout, an object a line: ready, connect, reconnect, exit …
     #[arg(long, conflicts_with = "command")]
     json: bool,
+    #[command(flatten)]
+    manners: Manners,
+    /// Run this once all is ready; its end is the end
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// How tunnels behave.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Manners {
     /// Start no session before the first connection
     #[arg(long)]
     lazy: bool,
@@ -94,16 +105,48 @@ pub struct Args {
     idle_timeout: u32,
     #[command(flatten)]
     liveness: Liveness,
-    /// Run this once all is ready; its end is the end
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
+}
+
+/// The tunnels of one target.
+pub struct Wish {
+    /// The options that lead to it.
+    pub global: Global,
+    /// The node.
+    pub target: String,
+    /// Why; instead of the reason that the options give.
+    pub reason: Option<String>,
+    /// What `-L` takes.
+    pub local: Vec<String>,
+    /// What `-D` takes.
+    pub dynamic: Vec<String>,
 }
 
 /// Runs the subcommand; the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
-    let json = args.json;
-    let (result, teller) = match start(global, &args).await {
-        Ok(tunnels) => tunnels.run(&args.command).await,
+    let target = args.target.or(args.target_option);
+    let wish = Wish {
+        global: global.clone(),
+        target: target
+            .filter(|target| !target.is_empty())
+            .map(|target| global.settings().target(&target).to_owned())
+            .unwrap_or_default(),
+        reason: None,
+        local: args.local,
+        dynamic: args.dynamic,
+    };
+    bring_up(&[wish], &args.manners, args.json, &args.command).await
+}
+
+/// Brings all tunnels up, and stays or runs `command`; the exit status. `json`: tell programs what
+/// happens.
+pub async fn bring_up(
+    wishes: &[Wish],
+    manners: &Manners,
+    json: bool,
+    command: &[OsString],
+) -> anyhow::Result<u8> {
+    let (result, teller) = match start(wishes, manners, json).await {
+        Ok(tunnels) => tunnels.run(command).await,
         Err(error) => (Err(error), Some(Teller::new(Vec::new(), json))),
     };
     if let Some(teller) = teller {
@@ -117,73 +160,114 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
 }
 
 /// Listens on all ports; then, and only then, has sessions started.
-async fn start(global: &Global, args: &Args) -> anyhow::Result<Tunnels> {
-    let target = args.target.as_ref().or(args.target_option.as_ref());
-    let target = target
-        .filter(|target| !target.is_empty())
-        .ok_or_else(|| Failure::usage("no target").hint("give the node's id, i-…"))?;
-    let target = &global.settings().target(target).to_owned();
-    let mut bound = Vec::new();
-    for (bind, text, leads) in plan(args)? {
-        let listener = Listener::bind(&bind).await;
-        let listener = listener.map_err(port_document::failure)?;
-        let destination = leads.as_ref().map(|forward| Destination {
-            shown: match forward.destination.is_the_node() {
-                true => format!("{target}:{}", forward.port),
-                false => forward.destination.to_string(),
-            },
-            host: forward.host.clone(),
-            port: forward.port,
-        });
-        let label = Label {
-            text,
-            place: listener.place().clone(),
-            destination,
-        };
-        let leads = match leads {
-            Some(forward) => Leads::To(forward.destination.request(target, args.reason.as_deref())),
-            None => Leads::Anywhere {
-                target: target.clone(),
-                reason: args.reason.clone(),
-                idle: Duration::from_secs(args.idle_timeout.into()),
-            },
-        };
-        bound.push(Bound {
-            listener,
-            label,
-            leads,
-        });
+async fn start(wishes: &[Wish], manners: &Manners, json: bool) -> anyhow::Result<Tunnels> {
+    let mut listening = Vec::new();
+    for wish in wishes {
+        if wish.target.is_empty() {
+            return Err(Failure::usage("no target")
+                .hint("give the node's id, i-…")
+                .into());
+        }
+        for (bind, text, forward) in plan(wish)? {
+            let listener = Listener::bind(&bind).await;
+            let listener = listener.map_err(port_document::failure)?;
+            listening.push((wish, listener, text, forward));
+        }
     }
-    for Bound { listener, .. } in &bound {
+    for (_, listener, ..) in &listening {
         if listener.is_exposed() {
             terminal::notice(&listener.place().warning());
         }
     }
-    let aws = global.aws().await?;
-    if !args.lazy {
-        // This may ask the user, who may answer with Ctrl-C.
-        let what = format!("cannot start a session on {target}");
-        aws.prepare(&what).await?;
+    let mut accesses = Accesses::default();
+    let mut bound = Vec::new();
+    for (wish, listener, text, forward) in listening {
+        let aws = accesses.of(wish, manners.lazy).await?;
+        bound.push(lead(wish, manners, aws, listener, text, forward));
     }
-    let slow_reader = args.slow_reader_timeout;
-    let settings = Settings {
-        aws,
-        channel: args.liveness.options(),
-        slow_reader: (slow_reader > 0).then(|| Duration::from_secs(slow_reader.into())),
-        restart: !args.no_restart,
-    };
-    Tunnels::start(bound, settings, args.lazy, args.json)
+    Tunnels::start(bound, manners.lazy, json)
+}
+
+/// Access to AWS with each set of options: those who want the same share it, so that nobody is
+/// asked for anything twice.
+#[derive(Default)]
+struct Accesses(Vec<(Vec<OsString>, Aws)>);
+
+impl Accesses {
+    async fn of(&mut self, wish: &Wish, lazy: bool) -> anyhow::Result<Aws> {
+        let words = wish.global.lasting_words();
+        if let Some((_, aws)) = self.0.iter().find(|(known, _)| *known == words) {
+            return Ok(aws.clone());
+        }
+        let aws = wish.global.aws().await?;
+        if !lazy {
+            // This may ask the user, who may answer with Ctrl-C.
+            let what = format!("cannot start a session on {}", wish.target);
+            aws.prepare(&what).await?;
+        }
+        self.0.push((words, aws.clone()));
+        Ok(aws)
+    }
+}
+
+/// A place that accepts, with where it leads.
+fn lead(
+    wish: &Wish,
+    manners: &Manners,
+    aws: Aws,
+    listener: Listener,
+    text: String,
+    forward: Option<Forward>,
+) -> Bound {
+    let seconds = |n: u32| Duration::from_secs(n.into());
+    let slow_reader = manners.slow_reader_timeout;
+    let reason = wish.reason.as_ref().or(manners.reason.as_ref());
+    let target = &wish.target;
+    let destination = forward.as_ref().map(|forward| Destination {
+        shown: match forward.destination.is_the_node() {
+            true => format!("{target}:{}", forward.port),
+            false => forward.destination.to_string(),
+        },
+        host: forward.host.clone(),
+        port: forward.port,
+    });
+    Bound {
+        label: Label {
+            text,
+            place: listener.place().clone(),
+            destination,
+        },
+        listener,
+        leads: match forward {
+            Some(forward) => Leads::To(
+                forward
+                    .destination
+                    .request(target, reason.map(String::as_str)),
+            ),
+            None => Leads::Anywhere {
+                target: target.clone(),
+                reason: reason.cloned(),
+                idle: seconds(manners.idle_timeout),
+            },
+        },
+        settings: Settings {
+            aws,
+            channel: manners.liveness.options(),
+            slow_reader: (slow_reader > 0).then(|| seconds(slow_reader)),
+            restart: !manners.no_restart,
+        },
+    }
 }
 
 /// What to listen on, as which option said, and where that leads if it is one place.
-fn plan(args: &Args) -> Result<Vec<(Bind, String, Option<Forward>)>, Failure> {
+fn plan(wish: &Wish) -> Result<Vec<(Bind, String, Option<Forward>)>, Failure> {
     let default = Host::from_environment();
     let mut plan = Vec::new();
-    for text in &args.local {
+    for text in &wish.local {
         let forward = Forward::parse(text, &default)?;
         plan.push((forward.bind.clone(), text.clone(), Some(forward)));
     }
-    for text in &args.dynamic {
+    for text in &wish.dynamic {
         plan.push((spec::proxy(text, &default)?, text.clone(), None));
     }
     if plan.is_empty() {
@@ -207,6 +291,17 @@ mod tests {
         }
     }
 
+    fn wish(args: &Args) -> Wish {
+        let cli = Cli::try_parse_from(["ssmx", "forward", "i-1"]);
+        Wish {
+            global: cli.expect("good").global,
+            target: String::new(),
+            reason: None,
+            local: args.local.clone(),
+            dynamic: args.dynamic.clone(),
+        }
+    }
+
     #[test]
     fn options_may_be_repeated_and_stand_anywhere() {
         let args = args(&[
@@ -216,7 +311,7 @@ mod tests {
         assert_eq!(args.local, ["1:a:2", "3:b:4"]);
         assert_eq!(args.dynamic, ["1080"]);
         assert_eq!(args.command, ["psql", "-L", "x"]);
-        assert_eq!(plan(&args).expect("good").len(), 3);
+        assert_eq!(plan(&wish(&args)).expect("good").len(), 3);
     }
 
     #[test]
@@ -230,7 +325,7 @@ mod tests {
         ] {
             assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
         }
-        let failure = plan(&args(&["i-1"])).expect_err("nothing");
+        let failure = plan(&wish(&args(&["i-1"]))).expect_err("nothing");
         assert_eq!(failure.status, report::USAGE);
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::super::child::{self, ending};
 use super::super::report::Failure;
 use super::events::{Label, Teller};
-use crate::aws::StartSession;
+use crate::aws::{Aws, StartSession};
 use crate::session::forward::listener::{Listener, Place};
 use crate::session::forward::proxy::{self, Proxy};
 use crate::session::forward::report::Reporter;
@@ -30,6 +30,7 @@ pub struct Bound {
     pub listener: Listener,
     pub label: Label,
     pub leads: Leads,
+    pub settings: Settings,
 }
 
 /// Where a tunnel leads.
@@ -46,7 +47,7 @@ pub enum Leads {
 
 /// Tunnels at work.
 pub struct Tunnels {
-    settings: Settings,
+    aws: Vec<Aws>,
     names: Vec<String>,
     /// For the command.
     environment: Vec<(String, String)>,
@@ -62,25 +63,22 @@ pub struct Tunnels {
 
 impl Tunnels {
     /// Begins to bring them up. Must be called within a tokio runtime.
-    pub fn start(
-        bound: Vec<Bound>,
-        settings: Settings,
-        lazy: bool,
-        json: bool,
-    ) -> anyhow::Result<Self> {
+    pub fn start(bound: Vec<Bound>, lazy: bool, json: bool) -> anyhow::Result<Self> {
         let signals = Signals::install().context("cannot listen for signals")?;
         let (reporter, reports) = Reporter::new();
         let stopper = Stopper::new();
         let mut work = JoinSet::new();
         let (mut labels, mut readies, mut open) = (Vec::new(), Vec::new(), Vec::new());
-        let mut listen_only = Vec::new();
+        let (mut listen_only, mut aws) = (Vec::new(), Vec::new());
         for (number, bound) in bound.into_iter().enumerate() {
             let Bound {
                 listener,
                 label,
                 leads,
+                settings,
             } = bound;
             labels.push(label);
+            aws.push(settings.aws.clone());
             let report = reporter.of_tunnel(number);
             open.push(report.open());
             let (told, ready) = oneshot::channel();
@@ -91,7 +89,7 @@ impl Tunnels {
             let tunnel = Tunnel {
                 listener,
                 lazy,
-                settings: settings.clone(),
+                settings,
                 report,
                 stop: stopper.listen(),
                 ready: told,
@@ -105,7 +103,7 @@ impl Tunnels {
             teller.listens(number);
         }
         Ok(Self {
-            settings,
+            aws,
             names,
             environment,
             work,
@@ -159,7 +157,9 @@ impl Tunnels {
         arguments: &[OsString],
     ) -> anyhow::Result<u8> {
         // The terminal is the command's.
-        self.settings.aws.stop_prompting();
+        for aws in &self.aws {
+            aws.stop_prompting();
+        }
         let mut command = tokio::process::Command::new(program);
         command
             .args(arguments)
