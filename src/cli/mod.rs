@@ -7,6 +7,7 @@ mod aliases;
 mod child;
 mod config;
 mod describe_sessions;
+mod exec;
 mod forward;
 mod get_connection_status;
 mod global;
@@ -59,6 +60,8 @@ pub struct Cli {
 enum Command {
     /// Start a session on a node: a shell, or what the document says
     StartSession(start_session::Args),
+    /// Run a command on a node, as ssh does, but without sshd
+    Exec(exec::Args),
     /// Lead local ports to a node, or through it to other hosts
     Forward(forward::Args),
     /// Bring up the tunnels of aliases
@@ -125,6 +128,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     let status = runtime.block_on(async {
         match command {
             Command::StartSession(args) => start_session::run(&global, args).await,
+            Command::Exec(args) => exec::run(&global, args).await,
             Command::Forward(args) => forward::run(&global, args).await,
             Command::Up(args) => up::run(&global, args).await,
             Command::Run(args) => up::run_command(&global, args).await,

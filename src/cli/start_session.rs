@@ -106,7 +106,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
 }
 
 /// What became of the wish for a session.
-enum Started {
+pub(super) enum Started {
     Session(SessionGrant),
     /// This signal came first. If there is a session by now, it is terminated.
     Signal(u8),
@@ -114,7 +114,7 @@ enum Started {
 
 /// Starts a session. Once it is asked for, signals wait for the answer (a second one does not),
 /// lest it be left behind.
-async fn start(aws: &Aws, request: &StartSession) -> anyhow::Result<Started> {
+pub(super) async fn start(aws: &Aws, request: &StartSession) -> anyhow::Result<Started> {
     // This may ask the user, who may answer with Ctrl-C.
     let what = format!("cannot start a session on {}", request.target);
     aws.prepare(&what).await?;

@@ -89,7 +89,8 @@ impl Leaving {
             exit_code,
             ..
         } = self;
-        let tell = raw.is_some() && !plugin && result.is_ok();
+        let banner = front.options.mark.is_none();
+        let tell = raw.is_some() && banner && !plugin && result.is_ok();
         // A shell that was left stands in the middle of its line; in raw mode a notice begins a
         // new one.
         if tell && !by_itself {

@@ -5,6 +5,7 @@
 //! not choose itself.
 
 mod ending;
+pub mod exec;
 pub mod forward;
 mod front;
 mod leave;
@@ -57,6 +58,8 @@ pub struct Options {
     pub hold_announcement: bool,
     /// Whether the end of a piped standard input is passed on, as end-of-file characters.
     pub send_eof: bool,
+    /// Told at the end of the output, with the exit status behind it; see [`exec::Mark`].
+    pub mark: Option<String>,
     /// The channel's.
     pub channel: channel::Options,
 }
@@ -68,6 +71,7 @@ impl Default for Options {
             escape: Some(b'~'),
             hold_announcement: false,
             send_eof: true,
+            mark: None,
             channel: channel::Options::default(),
         }
     }

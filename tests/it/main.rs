@@ -13,6 +13,8 @@ mod channel;
 mod config;
 #[cfg(unix)]
 mod errors;
+#[cfg(unix)]
+mod exec;
 mod forward;
 mod hostile;
 mod layers;

@@ -14,6 +14,7 @@ use tracing::debug;
 
 use super::Style;
 use super::ending::{Outcome, SessionFailure};
+use super::exec::Mark;
 use super::front::Front;
 use super::leave::{Exit, Leaving, output_lost};
 use super::notices::LossNotice;
@@ -46,6 +47,7 @@ pub struct Session {
     last_typed: u8,
     exit_code: Option<i32>,
     incomplete: bool,
+    mark: Option<Mark>,
     loss: LossNotice,
     interrupted: Option<Instant>,
     /// End-of-file characters that may still be sent; none before the end of standard input.
@@ -75,6 +77,7 @@ impl Session {
         front.show_messages(opened.messages);
         let early = front.early.take();
         let escape = front.options.escape;
+        let mark = front.options.mark.as_deref().map(Mark::new);
         let mut session = Self {
             aws: opened.aws,
             session_id: opened.session_id,
@@ -90,6 +93,7 @@ impl Session {
             last_typed: b'\n',
             exit_code: None,
             incomplete: false,
+            mark,
             loss: LossNotice::default(),
             interrupted: None,
             end_of_files: 0,
@@ -119,8 +123,11 @@ impl Session {
         self.leave(exit).await
     }
 
-    async fn leave(self, exit: Exit) -> Result<Outcome, SessionFailure> {
+    async fn leave(mut self, exit: Exit) -> Result<Outcome, SessionFailure> {
         drop(self.input);
+        if let Some(mark) = &mut self.mark {
+            self.front.stdout.push(mark.finish());
+        }
         let leaving = Leaving {
             aws: self.aws,
             session_id: self.session_id,
@@ -197,6 +204,14 @@ impl Session {
                 if self.end_of_files > 0 {
                     self.next_reader = Some(Instant::now() + NEXT_READER);
                 }
+                let data = match &mut self.mark {
+                    Some(mark) => {
+                        let data = mark.feed(data);
+                        self.exit_code = mark.status().or(self.exit_code);
+                        data
+                    }
+                    None => data,
+                };
                 self.write(data);
             }
             Event::Stderr(data) if plugin => self.write(data),
