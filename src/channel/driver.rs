@@ -16,11 +16,12 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::data_key::{self, KeyOutcome};
+use super::figures::Meter;
 use super::pending::Pending;
 use super::reconnect::{self, Connection, ReconnectError};
 use super::websocket::{self, ConnectError};
 use super::wire::Wire;
-use super::{End, Event, Options, Outgoing};
+use super::{End, Event, Options, Outgoing, Question};
 use crate::aws::{Aws, SessionGrant};
 use crate::protocol::data_channel;
 use crate::protocol::payload::Size;
@@ -37,6 +38,7 @@ const ASLEEP: Duration = Duration::from_secs(5);
 pub struct Ports {
     pub outgoing: mpsc::Receiver<Outgoing>,
     pub size: watch::Receiver<Option<Size>>,
+    pub questions: mpsc::Receiver<Question>,
     pub events: mpsc::Sender<Event>,
 }
 
@@ -66,6 +68,7 @@ pub struct Driver {
     flushes: VecDeque<(i64, oneshot::Sender<()>)>,
     data_key: Option<BoxFuture<KeyOutcome>>,
     clocks: (Instant, SystemTime),
+    meter: Meter,
     /// Connections in a row that were lost without having brought the session on.
     useless: u32,
     started: bool,
@@ -79,6 +82,7 @@ enum Woken {
     Reconnected(Result<Option<Connection>, ReconnectError>),
     Hindered(String),
     Outgoing(Outgoing),
+    Asked(Question),
     Size,
     Delivered,
     DataKey(KeyOutcome),
@@ -128,6 +132,7 @@ impl Driver {
             flushes: VecDeque::new(),
             data_key: None,
             clocks: (now, wall),
+            meter: Meter::new(now),
             useless: 0,
             started: false,
             ended: false,
@@ -145,6 +150,7 @@ impl Driver {
             self.handle(now, woken);
             self.take_events();
             self.end_flushes();
+            self.meter.note(now, self.core.stats());
         }
         debug!(stats = ?self.core.stats(), "channel ended");
         if let Link::Up(wire) = &mut self.link {
@@ -184,6 +190,7 @@ impl Driver {
                 Err(_) => Woken::Abandoned,
             },
             Some(outgoing) = ports.outgoing.recv(), if may_write => Woken::Outgoing(outgoing),
+            Some(question) = ports.questions.recv() => Woken::Asked(question),
             woken = poll_link(link, core, may_read, deadline), if !*ended => woken,
             key = async { match data_key { Some(key) => key.await, None => std::future::pending().await } },
                 if data_key.is_some() => Woken::DataKey(key),
@@ -206,6 +213,7 @@ impl Driver {
             }
             Woken::Connected(Err(error)) => self.end(End::NotConnected(error)),
             Woken::Reconnected(Ok(Some(connection))) => {
+                self.meter.reconnected(now);
                 self.push(Event::Resumed);
                 self.connect(now, connection);
             }
@@ -220,6 +228,12 @@ impl Driver {
                 self.flushes.retain(|(_, flush)| !flush.is_closed());
                 let below = self.core.next_sequence_number();
                 self.flushes.push_back((below, flush));
+            }
+            Woken::Asked(question) => {
+                let connected = matches!(self.link, Link::Up(_));
+                let figures = self.meter.figures(now, &self.core, connected);
+                // Whoever no longer waits need not know.
+                let _ = question.send(figures);
             }
             Woken::Size => {
                 let size = *self.ports.size.borrow_and_update();

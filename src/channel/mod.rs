@@ -6,6 +6,7 @@
 
 mod data_key;
 mod driver;
+mod figures;
 mod pending;
 mod reconnect;
 pub mod websocket;
@@ -23,6 +24,7 @@ use crate::protocol::error::SessionError;
 use crate::protocol::payload::{Flag, Size};
 use crate::protocol::version::AgentFeatures;
 
+pub use figures::Figures;
 pub use reconnect::ReconnectError;
 pub use websocket::ConnectError;
 
@@ -116,6 +118,7 @@ pub struct Ended;
 pub struct Channel {
     sender: DataSender,
     size: watch::Sender<Option<Size>>,
+    questions: mpsc::Sender<Question>,
     events: mpsc::Receiver<Event>,
     driver: JoinHandle<()>,
 }
@@ -128,6 +131,9 @@ enum Outgoing {
     /// Answered once all that went before is acknowledged.
     Flush(oneshot::Sender<()>),
 }
+
+/// Where somebody waits for [`Figures`].
+type Question = oneshot::Sender<Figures>;
 
 /// Sends bytes and flags of the session, which the agent gets in the order of the calls.
 #[derive(Debug, Clone)]
@@ -165,6 +171,16 @@ impl DataSender {
         self.0.send(Outgoing::Flag(flag)).await.map_err(|_| Ended)
     }
 
+    /// Whether the channel has ended; its last events may still wait to be taken.
+    pub fn has_ended(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Waits until the channel has ended. Safe to cancel.
+    pub async fn ended(&self) {
+        self.0.closed().await;
+    }
+
     /// Waits until all that was handed over before the first poll is acknowledged (true), or the
     /// channel has ended (false). Borrows nothing, so that it can be kept beside
     /// [`Channel::next`]. Dropping it ends the wait, nothing else.
@@ -192,6 +208,7 @@ impl Channel {
     ) -> std::io::Result<Self> {
         let (outgoing, outgoing_rx) = mpsc::channel(2);
         let (size, size_rx) = watch::channel(None);
+        let (questions, questions_rx) = mpsc::channel(1);
         let (events_tx, events) = mpsc::channel(2);
         let driver = driver::Driver::new(
             aws,
@@ -201,12 +218,14 @@ impl Channel {
             driver::Ports {
                 outgoing: outgoing_rx,
                 size: size_rx,
+                questions: questions_rx,
                 events: events_tx,
             },
         )?;
         Ok(Self {
             sender: DataSender(outgoing),
             size,
+            questions,
             events,
             driver: tokio::spawn(driver.run()),
         })
@@ -236,6 +255,17 @@ impl Channel {
         self.size.send_replace(Some(size));
     }
 
+    /// Asks how the channel is doing, whether or not it is connected; `None` if it has ended.
+    /// Borrows nothing, so that it can be kept beside [`next`](Self::next).
+    pub fn figures(&self) -> impl Future<Output = Option<Figures>> + Send + use<> {
+        let questions = self.questions.clone();
+        async move {
+            let (question, answer) = oneshot::channel();
+            questions.send(question).await.ok()?;
+            answer.await.ok()
+        }
+    }
+
     /// The next event; `None` after [`Event::End`].
     pub async fn next(&mut self) -> Option<Event> {
         self.events.recv().await
@@ -243,7 +273,7 @@ impl Channel {
 
     /// Closes the connection politely, within half a second.
     pub async fn close(self) {
-        drop((self.sender, self.size, self.events));
+        drop((self.sender, self.size, self.questions, self.events));
         // A driver that does not end in time is dropped with the runtime.
         let _ = tokio::time::timeout(Duration::from_millis(500), self.driver).await;
     }

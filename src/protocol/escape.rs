@@ -11,6 +11,8 @@ pub enum Typed {
     Disconnect,
     /// `~?`: show the commands.
     Help,
+    /// `~#`: show how the session is doing.
+    Status,
     /// `~^Z`: stop this program, as job control does.
     Suspend,
     /// `~-`: no more escapes. The parser has already obeyed.
@@ -49,6 +51,7 @@ impl EscapeParser {
                 let command = match byte {
                     b'.' => Typed::Disconnect,
                     b'?' => Typed::Help,
+                    b'#' => Typed::Status,
                     0x1a => Typed::Suspend,
                     b'-' => {
                         self.escape = None;
@@ -118,6 +121,7 @@ mod tests {
             parse(b"ls\n~?x"),
             [input(b"ls\n"), Typed::Help, input(b"x")]
         );
+        assert_eq!(parse(b"\r~#"), [input(b"\r"), Typed::Status]);
         assert_eq!(parse(b"a~."), [input(b"a~.")]);
         assert_eq!(parse(b"\r~\x1a"), [input(b"\r"), Typed::Suspend]);
         assert_eq!(parse(b"\r~~."), [input(b"\r~.")]);

@@ -90,6 +90,11 @@ impl Sender {
         self.messages == 0
     }
 
+    /// Times to acknowledgements so far.
+    pub fn round_trip(&self) -> &RoundTrip {
+        &self.round_trip
+    }
+
     /// How often a message was sent again.
     pub fn resent(&self) -> u64 {
         self.resent

@@ -12,6 +12,7 @@ mod leave;
 mod notices;
 pub mod opening;
 mod shell;
+pub mod units;
 
 use std::time::Duration;
 

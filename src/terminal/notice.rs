@@ -42,6 +42,17 @@ pub fn color_allowed() -> bool {
     }
 }
 
+/// Writes several lines as [`notice`] writes one, without gaps between them.
+pub fn notices(texts: &[String]) {
+    if !os::stderr_takes_a_line() {
+        return;
+    }
+    let raw = io::stderr().is_terminal() && os::is_raw();
+    let text = lines(texts, raw, color_allowed());
+    // There is nobody left to tell of a failure.
+    drop(io::stderr().write_all(text.as_bytes()));
+}
+
 /// Writes `ssmx: TEXT` as a line of its own on standard error, dim if that may be.
 ///
 /// In raw mode the line starts below the one that the cursor is in, since there may be
@@ -71,14 +82,32 @@ fn line(text: &str, raw: bool, dim: bool) -> String {
     format!("{before}{on}ssmx: {text}{off}{after}")
 }
 
+fn lines(texts: &[String], raw: bool, dim: bool) -> String {
+    let mut all = String::new();
+    for text in texts {
+        let line = line(text, raw, dim);
+        let below = if raw && !all.is_empty() { 2 } else { 0 };
+        all.push_str(line.get(below..).unwrap_or_default());
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
-    use super::line;
+    use super::{line, lines};
 
     #[test]
     fn a_notice_is_one_line() {
         assert_eq!(line("resumed", false, false), "ssmx: resumed\n");
         assert_eq!(line("a\r\nb\x1b[2J", false, false), "ssmx: a  b [2J\n");
+    }
+
+    #[test]
+    fn lines_have_no_gaps() {
+        let texts = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(lines(&texts, false, false), "ssmx: a\nssmx: b\n");
+        assert_eq!(lines(&texts, true, false), "\r\nssmx: a\r\nssmx: b\r\n");
+        assert_eq!(lines(&[], true, false), "");
     }
 
     #[test]

@@ -32,5 +32,7 @@ mod shell;
 mod simulation;
 #[cfg(unix)]
 mod ssh;
+#[cfg(unix)]
+mod status;
 mod support;
 mod vectors;

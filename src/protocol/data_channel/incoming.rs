@@ -53,6 +53,8 @@ impl DataChannel {
         }
         self.last_progress = now;
         self.stats.progress += 1;
+        self.stats.received_messages += 1;
+        self.stats.received_bytes += message.payload.len() as u64;
         self.acknowledge(now, message.sequence_number, message.message_id);
         self.unpause(now);
         self.deliver(now);

@@ -87,4 +87,12 @@ pub struct Stats {
     pub duplicates: u64,
     /// Stream messages sent again.
     pub resent: u64,
+    /// Stream messages to the agent, each counted once.
+    pub sent_messages: u64,
+    /// Bytes of their payloads.
+    pub sent_bytes: u64,
+    /// Stream messages of the agent, each counted once.
+    pub received_messages: u64,
+    /// Bytes of their payloads.
+    pub received_bytes: u64,
 }

@@ -25,6 +25,7 @@ use super::handshake::{Handshake, SealedDataKey, SessionType};
 use super::message::{AgentMessage, PayloadType};
 use super::payload::{Flag, OpenDataChannelInput, Size};
 use super::receiver::Receiver;
+use super::rtt::RoundTrip;
 use super::sender::Sender;
 use super::version::AgentFeatures;
 
@@ -146,6 +147,11 @@ impl DataChannel {
             resent: self.sender.resent(),
             ..self.stats
         }
+    }
+
+    /// Times from messages to their acknowledgements so far.
+    pub fn round_trip(&self) -> &RoundTrip {
+        self.sender.round_trip()
     }
 }
 

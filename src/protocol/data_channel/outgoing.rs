@@ -58,7 +58,11 @@ impl DataChannel {
             payload,
         };
         match message.encode() {
-            Ok(frame) => self.sender.push(frame),
+            Ok(frame) => {
+                self.stats.sent_messages += 1;
+                self.stats.sent_bytes += message.payload.len() as u64;
+                self.sender.push(frame);
+            }
             Err(reason) => debug!(%reason, "not sent"),
         }
     }

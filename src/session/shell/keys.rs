@@ -41,6 +41,7 @@ impl Session {
                     return Some(Exit::Leave(Ok(Outcome::Ended { exit_code: None })));
                 }
                 Typed::Help => terminal::notice(&self.help()),
+                Typed::Status => self.figures = Some(Box::pin(self.channel.figures())),
                 Typed::Off => terminal::notice("escape keys are off"),
                 Typed::Suspend => suspend(),
             }
@@ -113,7 +114,7 @@ impl Session {
         let e = self.escape_name();
         format!(
             "escape keys, at the start of a line: {e}. ends the session, {e}^Z suspends ssmx, \
-             {e}- means no more escape keys, {e}{e} types the escape character, {e}? is this list"
+             {e}# shows how the session is doing, {e}- means no more escape keys, {e}{e} types the escape character, {e}? is this list"
         )
     }
 

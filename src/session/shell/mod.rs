@@ -4,8 +4,10 @@
 //! for them, a deadline. A blocked stdout only keeps further output waiting, never the user.
 
 mod keys;
+mod status;
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +22,7 @@ use super::leave::{Exit, Leaving, output_lost};
 use super::notices::LossNotice;
 use super::opening::Opened;
 use crate::aws::Aws;
-use crate::channel::{Channel, DataSender, Ended, Event};
+use crate::channel::{Channel, DataSender, Ended, Event, Figures};
 use crate::protocol::SessionType;
 use crate::protocol::escape::EscapeParser;
 use crate::terminal::{self, Input, Output, RawMode, Signal};
@@ -53,6 +55,8 @@ pub struct Session {
     /// End-of-file characters that may still be sent; none before the end of standard input.
     end_of_files: u32,
     next_reader: Option<Instant>,
+    /// Asked for by the user, to be shown.
+    figures: Option<Pin<Box<dyn Future<Output = Option<Figures>> + Send>>>,
     writing: bool,
 }
 
@@ -63,6 +67,7 @@ enum Woken {
     Typed(Option<std::io::Result<Bytes>>),
     Sent,
     Written(std::io::Result<()>),
+    Figures(Option<Figures>),
     Deadline,
 }
 
@@ -98,6 +103,7 @@ impl Session {
             interrupted: None,
             end_of_files: 0,
             next_reader: None,
+            figures: None,
             writing: true,
         };
         if let Some(typed) = early {
@@ -141,11 +147,7 @@ impl Session {
     }
 
     async fn wait(&mut self) -> Woken {
-        let deadlines = [
-            self.loss.deadline(),
-            self.interrupted,
-            self.next_reader,
-        ];
+        let deadlines = [self.loss.deadline(), self.interrupted, self.next_reader];
         let deadline = deadlines.into_iter().flatten().min();
         let room = self.to_send_bytes < TYPE_AHEAD;
         let input = self.input.as_mut().filter(|_| room);
@@ -174,6 +176,8 @@ impl Session {
                 }
                 Woken::Sent
             }
+            figures = async { match &mut self.figures { Some(figures) => figures.await, None => std::future::pending().await } },
+                if self.figures.is_some() => Woken::Figures(figures),
             () = until(deadline) => Woken::Deadline,
         }
     }
@@ -193,6 +197,14 @@ impl Session {
                 None
             }
             Woken::Written(Err(error)) => Some(Exit::Leave(output_lost(error))),
+            Woken::Figures(figures) => {
+                self.figures = None;
+                // None: the session is about to say that it has ended.
+                if let Some(figures) = figures {
+                    terminal::notices(&status::lines(&self.session_id, &figures));
+                }
+                None
+            }
             Woken::Deadline => self.handle_deadline(),
         }
     }
@@ -251,8 +263,11 @@ impl Session {
     }
 
     fn open_terminal(&mut self) -> Result<(), SessionFailure> {
-        self.raw = RawMode::enter().map_err(SessionFailure::local("cannot put the terminal into raw mode"))?;
-        self.input = Some(Input::spawn().map_err(SessionFailure::local("cannot read standard input"))?);
+        self.raw = RawMode::enter().map_err(SessionFailure::local(
+            "cannot put the terminal into raw mode",
+        ))?;
+        self.input =
+            Some(Input::spawn().map_err(SessionFailure::local("cannot read standard input"))?);
         Ok(())
     }
 
