@@ -246,6 +246,17 @@ impl Settings {
     }
 }
 
+/// The names of all profiles there are; none if their files cannot be read.
+pub async fn profiles() -> Vec<String> {
+    let files = EnvConfigFiles::default();
+    let sections = aws_config::profile::load(&Fs::real(), &Env::real(), &files, None).await;
+    let mut names: Vec<String> = sections
+        .map(|sections| sections.profiles().map(str::to_owned).collect())
+        .unwrap_or_default();
+    names.sort_unstable();
+    names
+}
+
 /// Asks instance metadata where this machine is: the last resort, and within bounds.
 pub(super) async fn region_of_instance(config: &ProviderConfig) -> Option<String> {
     const LIMIT: Duration = Duration::from_secs(2);

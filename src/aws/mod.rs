@@ -36,7 +36,7 @@ use hyper_util::client::proxy::matcher::Intercept;
 use tokio_rustls::rustls::ClientConfig;
 use url::Url;
 
-pub use config::{Options, ssm_endpoint_for};
+pub use config::{Options, profiles, ssm_endpoint_for};
 pub use error::{Error, Kind};
 pub use kms::DataKey;
 pub use model::{

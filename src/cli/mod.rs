@@ -5,6 +5,7 @@
 
 mod aliases;
 mod child;
+mod completion;
 mod config;
 mod describe_sessions;
 mod exec;
@@ -16,6 +17,7 @@ mod install_plugin;
 mod liveness;
 mod log;
 mod loopback;
+mod man;
 mod output;
 mod parameters;
 mod plugin;
@@ -84,6 +86,10 @@ enum Command {
     Loopback(loopback::Args),
     /// Settings and aliases: what they are, where they come from, whether they make sense
     Config(config::Args),
+    /// Print what makes a shell complete targets, options and the rest
+    Completion(completion::Args),
+    /// Print the manual, or write its pages
+    Man(man::Args),
     /// Make `aws ssm start-session` and `aws ecs execute-command` use ssmx
     InstallPlugin(install_plugin::Args),
 }
@@ -95,6 +101,9 @@ enum Command {
 pub fn main(args: Vec<OsString>) -> u8 {
     if is_plugin(&args) {
         return plugin::main(args.into_iter().skip(1).collect());
+    }
+    if let Some(status) = completion::answer(&args) {
+        return status;
     }
     let args = ssh::arrange(args);
     let cli = match settings::parse(&args) {
@@ -122,6 +131,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     match &command {
         Command::InstallPlugin(args) => return install_plugin::run(args),
         Command::Config(args) => return config::run(&global, args),
+        Command::Completion(args) => return completion::run(args),
+        Command::Man(args) => return man::run(args),
         _ => {}
     }
     let runtime = report::runtime()?;
@@ -140,6 +151,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::SshConfig(args) => ssh_config::run(&global, &args),
             Command::Loopback(args) => loopback::run(&global, args).await,
             Command::Config(args) => config::run(&global, &args),
+            Command::Completion(args) => completion::run(&args),
+            Command::Man(args) => man::run(&args),
             Command::InstallPlugin(args) => install_plugin::run(&args),
         }
     });

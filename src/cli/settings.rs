@@ -9,6 +9,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use serde_json::Value;
 
+use super::global::Global;
 use super::report::{self, Failure};
 use super::ssh;
 use super::{Cli, aliases, output};
@@ -281,6 +282,19 @@ pub(super) fn parse(args: &[OsString]) -> Result<Cli, u8> {
     let mut cli = Cli::from_arg_matches(&matches).map_err(|error| usage(&error))?;
     cli.global.set(settings);
     Ok(cli)
+}
+
+/// The global options that these words and everything below them make.
+pub(super) fn global(words: &[OsString]) -> Option<Global> {
+    let settings = load().unwrap_or_default();
+    let line = [&["ssmx".into()], words, &["config".into(), "path".into()]].concat();
+    let command = settings.under(Cli::command());
+    let matches = command.try_get_matches_from(line).ok()?;
+    let mut settings = settings;
+    settings.note(&matches);
+    let mut cli = Cli::from_arg_matches(&matches).ok()?;
+    cli.global.set(settings);
+    Some(cli.global)
 }
 
 /// What the environment and the files say, checked as the options of these names would be.

@@ -56,7 +56,7 @@ impl Home {
         command
     }
 
-    fn settle(&self, command: &mut Command) {
+    pub fn settle(&self, command: &mut Command) {
         command
             .env_remove("SSMX_CONFIG")
             .env("HOME", self.directory.path())

@@ -10,6 +10,8 @@ mod agent;
 mod aws_cli;
 mod channel;
 #[cfg(unix)]
+mod completion;
+#[cfg(unix)]
 mod config;
 #[cfg(unix)]
 mod errors;
@@ -32,7 +34,5 @@ mod shell;
 mod simulation;
 #[cfg(unix)]
 mod ssh;
-#[cfg(unix)]
-mod status;
 mod support;
 mod vectors;
