@@ -13,15 +13,19 @@ mod instance_connect;
 mod kms;
 mod mfa;
 mod model;
+mod nodes;
 mod prompt;
 mod proxy;
+mod regions;
 mod role_cache;
 mod sign;
 mod ssm;
 mod stream_url;
+mod target;
 mod tls;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -43,6 +47,9 @@ pub use model::{
     ConnectionStatus, OutputUrl, Session, SessionFilter, SessionGrant, SessionPage, SessionQuery,
     SessionState, StartSession, Token,
 };
+pub use nodes::{Node, NodeFilter, Nodes};
+pub use regions::regions_beside;
+pub use target::TargetError;
 
 use config::Settings;
 use credentials::{Chain, Providers};
@@ -67,6 +74,8 @@ struct Inner {
     http: SharedHttpClient,
     credentials: Chain,
     ssm: OnceLock<aws_sdk_ssm::Client>,
+    /// The caller may not call DescribeInstanceProperties.
+    lacks_properties: AtomicBool,
 }
 
 impl std::fmt::Debug for Aws {
@@ -131,7 +140,23 @@ impl Aws {
             http,
             credentials,
             ssm: OnceLock::new(),
+            lacks_properties: AtomicBool::new(false),
         })))
+    }
+
+    /// The same settings and credentials in another region.
+    pub fn in_region(&self, region: &str) -> Self {
+        Self(Arc::new(Inner {
+            settings: Arc::clone(&self.0.settings),
+            region: region.to_owned(),
+            context: self.0.context.clone(),
+            trust: Arc::clone(&self.0.trust),
+            proxies: Arc::clone(&self.0.proxies),
+            http: self.0.http.clone(),
+            credentials: self.0.credentials.clone(),
+            ssm: OnceLock::new(),
+            lacks_properties: AtomicBool::new(false),
+        }))
     }
 
     /// The region of all calls.

@@ -13,7 +13,7 @@ use super::model::{
 };
 
 impl Aws {
-    fn ssm(&self) -> &aws_sdk_ssm::Client {
+    pub(super) fn ssm(&self) -> &aws_sdk_ssm::Client {
         self.0.ssm.get_or_init(|| {
             let settings = &self.0.settings;
             let mut config = aws_sdk_ssm::Config::builder()
@@ -163,14 +163,14 @@ impl Aws {
     }
 
     /// Credentials first: the SDK would wrap their error beyond recognition.
-    async fn ready(&self, call: &Call<'_>) -> Result<(), Error> {
+    pub(super) async fn ready(&self, call: &Call<'_>) -> Result<(), Error> {
         match self.credentials().await {
             Ok(_) => Ok(()),
             Err(error) => Err(error.while_doing(call.what)),
         }
     }
 
-    async fn failure<E>(
+    pub(super) async fn failure<E>(
         &self,
         call: &Call<'_>,
         error: aws_sdk_ssm::error::SdkError<E, aws_sdk_ssm::config::http::HttpResponse>,
