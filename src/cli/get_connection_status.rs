@@ -8,7 +8,7 @@ use super::output;
 /// `ssmx get-connection-status`
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Node: i-…, mi-…, or ecs:CLUSTER_TASK_RUNTIME
+    /// Node: id, name, tag:KEY=VALUE, asg:NAME, IP address, DNS name, or ecs:CLUSTER_TASK_RUNTIME
     #[arg(long)]
     target: String,
 }
@@ -16,8 +16,8 @@ pub struct Args {
 /// Runs the subcommand; the exit status. Prints `connected` or `notconnected`.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let aws = global.aws().await?;
-    let target = global.settings().target(&args.target);
-    let status = aws.connection_status(target).await?;
+    let target = global.target(&aws, Some(&args.target)).await?;
+    let status = aws.connection_status(&target).await?;
     if global.wants_json() {
         output::json(&json!({ "Target": status.target, "Status": status.status }))?;
     } else {

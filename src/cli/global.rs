@@ -20,8 +20,8 @@ const TIMEOUT: u32 = 60;
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Profile of ~/.aws/config to use [env: AWS_PROFILE]
-    #[arg(long, global = true, value_name = "NAME")]
-    profile: Option<String>,
+    #[arg(id = "profile", long, global = true, value_name = "NAME")]
+    profiles: Vec<String>,
     /// Region of the node [env: AWS_REGION, AWS_DEFAULT_REGION]
     #[arg(long, global = true, value_name = "REGION")]
     region: Option<String>,
@@ -90,7 +90,7 @@ impl Global {
         let limit = |seconds: u32| (seconds > 0).then(|| Duration::from_secs(seconds.into()));
         let region = |last: bool| self.region.clone().filter(|_| last == self.region_is_last);
         aws::Options {
-            profile: self.profile.clone(),
+            profile: self.profiles.last().cloned(),
             region: region(false),
             last_region: region(true),
             endpoint_url: self.endpoint_url.clone(),
@@ -100,6 +100,12 @@ impl Global {
             read_timeout: limit(self.cli_read_timeout),
             ..aws::Options::default()
         }
+    }
+
+    /// The profiles that are named, for commands that take more than one. For others, the last
+    /// counts.
+    pub fn profiles(&self) -> &[String] {
+        &self.profiles
     }
 
     /// Loads the settings of AWS.
@@ -129,7 +135,7 @@ impl Global {
         let mut global = self.clone();
         let is_open = |key| *self.settings.source(key) != Source::Option;
         if let Some(profile) = alias.profile.as_ref().filter(|_| is_open("profile")) {
-            global.profile = Some(profile.clone());
+            global.profiles = vec![profile.clone()];
             global.region_is_last |= matches!(self.settings.source("region"), Source::File { .. });
         }
         if let Some(region) = alias.region.as_ref().filter(|_| is_open("region")) {
@@ -143,10 +149,11 @@ impl Global {
     pub fn lasting_words(&self) -> Vec<OsString> {
         let mut words: Vec<OsString> = Vec::new();
         let mut add = |name: &str, value: &OsStr| words.extend([name.into(), value.into()]);
+        let region = self.options().region;
         let texts = [
-            ("--profile", &self.profile),
-            ("--region", &self.options().region),
-            ("--endpoint-url", &self.endpoint_url),
+            ("--profile", self.profiles.last()),
+            ("--region", region.as_ref()),
+            ("--endpoint-url", self.endpoint_url.as_ref()),
         ];
         for (name, value) in texts {
             if let Some(value) = value {
@@ -280,6 +287,8 @@ mod tests {
         assert_eq!(all, words);
         let words = parse(&["--ca-bundle", "ca.pem"]).lasting_words();
         assert!(std::path::Path::new(&words[1]).is_absolute());
+        let words = parse(&["--profile", "a", "--profile", "b"]).lasting_words();
+        assert_eq!(words, ["--profile", "b"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::output;
 use super::report::Failure;
 use super::start_session;
 use crate::aws::{self, Aws, StartSession};
-use crate::loopback::{Loopback, Options, UNSET};
+use crate::loopback::{Loopback, Node, Options, UNSET};
 use crate::session;
 use crate::terminal::{self, Signals};
 
@@ -33,6 +33,13 @@ pub struct Args {
     /// Encrypt the sessions with a KMS key
     #[arg(long)]
     kms: bool,
+    /// An operation that the caller may not do, such as DescribeInstanceProperties; may be repeated
+    #[arg(long, value_name = "OPERATION")]
+    deny: Vec<String>,
+    /// So many further nodes, named node-0 and so on
+    #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=100_000))]
+    fleet: u32,
     /// The version that the agent announces
     #[arg(long, value_name = "VERSION", default_value = "3.3.0.0")]
     agent_version: String,
@@ -67,6 +74,8 @@ fn host(text: &str) -> Result<(String, IpAddr), String> {
 
 /// Runs the subcommand; the exit status: that of the session or the command.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
+    let mut options = Options::default();
+    options.nodes.extend(Node::fleet(args.fleet));
     let loopback = Loopback::start(Options {
         paced: !args.no_pacing,
         kms: args.kms,
@@ -74,9 +83,12 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
         shell: args.shell,
         hosts: args.host,
         authorized_keys: args.authorized_keys,
-        ..Options::default()
+        ..options
     })
     .map_err(|error| Failure::other(format!("loopback cannot start: {error}")))?;
+    for operation in &args.deny {
+        loopback.deny(operation, true);
+    }
     if args.serve {
         return serve(&loopback).await;
     }

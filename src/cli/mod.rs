@@ -17,9 +17,11 @@ mod install_plugin;
 mod liveness;
 mod log;
 mod loopback;
+mod ls;
 mod man;
 mod output;
 mod parameters;
+mod picker;
 mod plugin;
 mod port_document;
 pub mod report;
@@ -29,6 +31,7 @@ mod shorthand;
 mod ssh;
 mod ssh_config;
 pub mod start_session;
+mod target;
 mod terminate_session;
 mod up;
 
@@ -60,6 +63,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// List nodes
+    Ls(ls::Args),
     /// Start a session on a node: a shell, or what the document says
     StartSession(start_session::Args),
     /// Run a command on a node, as ssh does, but without sshd
@@ -138,6 +143,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     let runtime = report::runtime()?;
     let status = runtime.block_on(async {
         match command {
+            Command::Ls(args) => ls::run(&global, args).await,
             Command::StartSession(args) => start_session::run(&global, args).await,
             Command::Exec(args) => exec::run(&global, args).await,
             Command::Forward(args) => forward::run(&global, args).await,

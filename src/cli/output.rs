@@ -6,20 +6,25 @@ use std::io::{self, ErrorKind, Write};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{PrettyFormatter, Serializer};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr};
 
 use super::report::Failure;
 
 /// Prints text; an error only if stdout cannot be written for another reason than a closed pipe.
 pub(super) fn text(text: &str) -> Result<(), Failure> {
+    part(text).map(drop)
+}
+
+/// Prints a part of an answer; whether there is still a reader. Fails as [`text()`] does.
+pub(super) fn part(text: &str) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
     {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::other(format!("cannot write to stdout: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::other(format!("cannot write to stdout: {error}"))),
     }
 }
 
@@ -28,7 +33,8 @@ pub(super) fn json(value: &Value) -> Result<(), Failure> {
     text(&(pretty(value)? + "\n"))
 }
 
-fn pretty(value: &Value) -> Result<String, Failure> {
+/// JSON with the AWS CLI's indentation.
+pub(super) fn pretty(value: &Value) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let formatter = PrettyFormatter::with_indent(b"    ");
     value
@@ -39,29 +45,61 @@ fn pretty(value: &Value) -> Result<String, Failure> {
 
 /// Columns under their titles, two spaces apart.
 pub(super) fn table(titles: &[&str], rows: &[Vec<String>]) -> String {
-    let widths: Vec<usize> = titles
-        .iter()
-        .enumerate()
-        .map(|(at, title)| {
-            let cells = rows.iter().filter_map(|row| row.get(at));
-            let widest = cells.map(|cell| cell.chars().count()).max();
-            widest.unwrap_or(0).max(title.chars().count())
-        })
-        .collect();
-    let mut out = String::new();
-    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut text = String::new();
-        for (cell, width) in cells.zip(&widths) {
-            text.push_str(&format!("{cell:width$}  "));
-        }
-        out.push_str(text.trim_end());
-        out.push('\n');
+    let widths = widths(titles, rows);
+    let titles: Vec<String> = titles.iter().map(ToString::to_string).collect();
+    let lines = std::iter::once(&titles).chain(rows);
+    lines.map(|cells| line(cells, &widths)).collect()
+}
+
+/// How wide the columns have to be, in cells of a terminal.
+pub(super) fn widths(titles: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
+    let column = |(at, title): (usize, &&str)| {
+        let cells = rows.iter().filter_map(|row| row.get(at));
+        let widest = cells.map(|cell| width(cell)).max();
+        widest.unwrap_or(0).max(width(title))
     };
-    line(&mut titles.iter().copied());
-    for row in rows {
-        line(&mut row.iter().map(String::as_str));
+    titles.iter().enumerate().map(column).collect()
+}
+
+/// A line of a table; cells that are too wide push the others.
+pub(super) fn line(cells: &[String], widths: &[usize]) -> String {
+    let cells = cells.iter().zip(widths);
+    let text: String = cells
+        .map(|(cell, &width)| pad(cell, width) + "  ")
+        .collect();
+    format!("{}\n", text.trim_end())
+}
+
+/// How many cells of a terminal a text takes.
+pub(super) fn width(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// A text with spaces behind it up to a width.
+pub(super) fn pad(text: &str, to: usize) -> String {
+    let spaces = to.saturating_sub(width(text));
+    format!("{text}{}", " ".repeat(spaces))
+}
+
+/// A text no wider than this, with an ellipsis where it is cut.
+pub(super) fn fit(text: &str, to: usize) -> String {
+    if width(text) <= to {
+        return text.to_owned();
     }
-    out
+    let mut cut = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        // One is for the ellipsis.
+        if used >= to {
+            break;
+        }
+        cut.push(c);
+    }
+    if to > 0 {
+        cut.push('…');
+    }
+    cut
 }
 
 /// Text of a service for a terminal: without control characters.
@@ -165,5 +203,22 @@ mod tests {
         ];
         assert_eq!(table(&["X", "Y"], &rows), "X   Y\na   bbb\nää\n");
         assert_eq!(table(&["X"], &[]), "X\n");
+        let wide = [vec!["日本".to_owned(), "c".to_owned()]];
+        assert_eq!(table(&["X", "Y"], &wide), "X     Y\n日本  c\n");
+    }
+
+    #[test]
+    fn texts_are_cut_to_their_width() {
+        for (text, to, expected) in [
+            ("web", 3, "web"),
+            ("web-1", 4, "web…"),
+            ("日本語", 6, "日本語"),
+            ("日本語", 5, "日本…"),
+            ("日本語", 4, "日…"),
+            ("web", 1, "…"),
+            ("web", 0, ""),
+        ] {
+            assert_eq!(fit(text, to), expected, "{text} {to}");
+        }
     }
 }

@@ -59,6 +59,15 @@ impl Failure {
         }
     }
 
+    /// An end of which nothing is to be said.
+    pub fn silent(status: u8) -> Self {
+        Self {
+            what: String::new(),
+            hint: None,
+            status,
+        }
+    }
+
     /// The same with advice.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -86,6 +95,10 @@ pub fn error(what: &str, hint: Option<&str>) {
 
 /// Prints an error with its causes and, if one of them has it, advice.
 pub fn anyhow(error: &anyhow::Error) {
+    let silent = |failure: &Failure| failure.what.is_empty();
+    if error.downcast_ref().is_some_and(silent) {
+        return;
+    }
     self::error(&chain(error), advice(error).as_deref());
 }
 
@@ -149,7 +162,7 @@ pub(super) fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
         .iter()
         .any(|start| what.contains(start));
     let hint = match tips.first() {
-        _ if is_target => format!("nodes are given as --target ID; {see}"),
+        _ if is_target => format!("nodes are given as --target NODE; {see}"),
         Some(tip) => format!("{}; {see}", one_line(tip)),
         None => see,
     };

@@ -10,7 +10,7 @@ use tracing::debug;
 use super::global::Global;
 use super::liveness::Liveness;
 use super::report::Failure;
-use super::{input, parameters, port_document};
+use super::{input, parameters, port_document, target};
 use crate::aws::{Aws, SessionGrant, StartSession};
 use crate::session::forward::{Given, Listener};
 use crate::session::{self, Setup};
@@ -22,8 +22,9 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 /// `ssmx start-session`
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Node: i-…, mi-…, or ecs:CLUSTER_TASK_RUNTIME
-    #[arg(long, required_unless_present = "cli_input_json")]
+    /// Node: id, name, tag:KEY=VALUE, asg:NAME, IP address, DNS name, or ecs:CLUSTER_TASK_RUNTIME;
+    /// at a terminal there is a list to pick one from
+    #[arg(long)]
     target: Option<String>,
     /// Session document; without one, a shell
     #[arg(long, value_name = "NAME")]
@@ -76,8 +77,11 @@ impl Manners {
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let options = args.manners.options();
     let restart = !args.no_restart;
-    let mut request = request(args)?;
-    request.target = global.settings().target(&request.target).to_owned();
+    let (target, mut request) = request(args)?;
+    target::check(
+        target.as_deref(),
+        "give --target i-… (or a name), or Target in --cli-input-json",
+    )?;
     // A port that cannot be had is no reason to begin a session.
     let listener = match port_document::bind(&request)? {
         Some(bind) => Some(
@@ -88,6 +92,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
         None => None,
     };
     let aws = global.aws().await?;
+    request.target = global.target(&aws, target.as_deref()).await?;
     let grant = match start(&aws, &request).await? {
         Started::Session(grant) => grant,
         Started::Signal(number) => return Ok(128 + number),
@@ -174,8 +179,9 @@ async fn run_session(setup: Setup) -> anyhow::Result<u8> {
     Ok(session::run(setup).await?.status())
 }
 
-/// What the options say; the command line goes before `--cli-input-json`.
-fn request(args: Args) -> Result<StartSession, Failure> {
+/// The target as it is given, and what else the options say; the command line goes before
+/// `--cli-input-json`.
+fn request(args: Args) -> Result<(Option<String>, StartSession), Failure> {
     const KEYS: [&str; 4] = ["Target", "DocumentName", "Reason", "Parameters"];
     let mut json = input::json_object(args.cli_input_json.as_deref(), &KEYS)?;
     let mut text = |given: Option<String>, key| {
@@ -195,15 +201,13 @@ fn request(args: Args) -> Result<StartSession, Failure> {
             ));
         }
     };
-    let target = target.filter(|target| !target.is_empty()).ok_or_else(|| {
-        Failure::usage("no target").hint("give --target i-…, or Target in --cli-input-json")
-    })?;
-    Ok(StartSession {
-        target,
+    let request = StartSession {
+        target: target.clone().unwrap_or_default(),
         document_name,
         parameters,
         reason,
-    })
+    };
+    Ok((target, request))
 }
 
 /// `none`, a character, or `^X` for a control character, as ssh has it.
@@ -235,11 +239,11 @@ mod tests {
     fn the_command_line_goes_before_json() {
         let json =
             r#"{"Target":"i-json","DocumentName":"D","Reason":"json","Parameters":{"a":["b"]}}"#;
-        let all = request(args(&["--cli-input-json", json])).expect("good");
-        assert_eq!(all.target, "i-json");
+        let (target, all) = request(args(&["--cli-input-json", json])).expect("good");
+        assert_eq!(target.as_deref(), Some("i-json"));
         assert_eq!(all.document_name.as_deref(), Some("D"));
         assert_eq!(all.parameters, [("a".to_owned(), vec!["b".to_owned()])]);
-        let some = request(args(&[
+        let (target, some) = request(args(&[
             "--target",
             "i-1",
             "--reason",
@@ -251,18 +255,11 @@ mod tests {
             json,
         ]))
         .expect("good");
-        assert_eq!(some.target, "i-1");
+        assert_eq!(target.as_deref(), Some("i-1"));
         assert_eq!(some.reason.as_deref(), Some("r"));
         assert_eq!(some.document_name.as_deref(), Some("D"));
         assert_eq!(some.parameters.len(), 2);
         assert_eq!(some.parameters[0].0, "c");
-    }
-
-    #[test]
-    fn no_target_is_a_usage_error() {
-        let failure = request(args(&["--cli-input-json", "{}"])).expect_err("no target");
-        assert_eq!(failure.status, super::super::report::USAGE);
-        assert!(Cli::try_parse_from(["ssmx", "start-session"]).is_err());
     }
 
     #[test]

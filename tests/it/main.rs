@@ -24,6 +24,8 @@ mod layers;
 mod leaving;
 mod loopback;
 #[cfg(unix)]
+mod ls;
+#[cfg(unix)]
 mod network;
 mod peer;
 mod plugin;
@@ -35,4 +37,6 @@ mod simulation;
 #[cfg(unix)]
 mod ssh;
 mod support;
+#[cfg(unix)]
+mod targets;
 mod vectors;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::global::Global;
 use super::liveness::Liveness;
-use super::port_document;
 use super::report::{self, Failure};
+use super::{port_document, target};
 use crate::aws::Aws;
 use crate::session::forward::bind::{Bind, Host};
 use crate::session::forward::listener::Listener;
@@ -46,8 +46,9 @@ macro_rules! examples {
     ssmx loopback -- sh -c 'ssmx forward $SSMX_LOOPBACK_TARGET -L 2222:22 -D 1080'")
 )]
 pub struct Args {
-    /// Node: i-…, mi-…, or ecs:CLUSTER_TASK_RUNTIME
-    #[arg(value_name = "TARGET", required_unless_present = "target_option")]
+    /// Node: id, name, tag:KEY=VALUE, asg:NAME, IP address, DNS name, or ecs:CLUSTER_TASK_RUNTIME;
+    /// at a terminal there is a list to pick one from
+    #[arg(value_name = "TARGET")]
     target: Option<String>,
     /// The same
     #[arg(
@@ -111,7 +112,7 @@ pub struct Manners {
 pub struct Wish {
     /// The options that lead to it.
     pub global: Global,
-    /// The node.
+    /// The node, as the user calls it; empty if it is to be picked.
     pub target: String,
     /// Why; instead of the reason that the options give.
     pub reason: Option<String>,
@@ -119,6 +120,12 @@ pub struct Wish {
     pub local: Vec<String>,
     /// What `-D` takes.
     pub dynamic: Vec<String>,
+}
+
+impl Wish {
+    fn target(&self) -> Option<&str> {
+        Some(self.target.as_str()).filter(|target| !target.is_empty())
+    }
 }
 
 /// Runs the subcommand; the exit status.
@@ -162,16 +169,12 @@ pub async fn bring_up(
 /// Listens on all ports; then, and only then, has sessions started.
 async fn start(wishes: &[Wish], manners: &Manners, json: bool) -> anyhow::Result<Tunnels> {
     let mut listening = Vec::new();
-    for wish in wishes {
-        if wish.target.is_empty() {
-            return Err(Failure::usage("no target")
-                .hint("give the node's id, i-…")
-                .into());
-        }
+    for (number, wish) in wishes.iter().enumerate() {
+        target::check(wish.target(), "give the node's id (i-…) or name")?;
         for (bind, text, forward) in plan(wish)? {
             let listener = Listener::bind(&bind).await;
             let listener = listener.map_err(port_document::failure)?;
-            listening.push((wish, listener, text, forward));
+            listening.push((number, listener, text, forward));
         }
     }
     for (_, listener, ..) in &listening {
@@ -181,9 +184,14 @@ async fn start(wishes: &[Wish], manners: &Manners, json: bool) -> anyhow::Result
     }
     let mut accesses = Accesses::default();
     let mut bound = Vec::new();
-    for (wish, listener, text, forward) in listening {
+    let mut listening = listening.into_iter().peekable();
+    for (number, wish) in wishes.iter().enumerate() {
         let aws = accesses.of(wish, manners.lazy).await?;
-        bound.push(lead(wish, manners, aws, listener, text, forward));
+        let node = wish.global.target(&aws, wish.target()).await?;
+        while let Some((_, listener, text, forward)) = listening.next_if(|one| one.0 == number) {
+            let aws = aws.clone();
+            bound.push(lead(wish, manners, aws, &node, listener, text, forward));
+        }
     }
     Tunnels::start(bound, manners.lazy, json)
 }
@@ -202,7 +210,10 @@ impl Accesses {
         let aws = wish.global.aws().await?;
         if !lazy {
             // This may ask the user, who may answer with Ctrl-C.
-            let what = format!("cannot start a session on {}", wish.target);
+            let what = match wish.target() {
+                Some(target) => format!("cannot start a session on {target}"),
+                None => "cannot start a session".to_owned(),
+            };
             aws.prepare(&what).await?;
         }
         self.0.push((words, aws.clone()));
@@ -215,6 +226,7 @@ fn lead(
     wish: &Wish,
     manners: &Manners,
     aws: Aws,
+    target: &str,
     listener: Listener,
     text: String,
     forward: Option<Forward>,
@@ -222,7 +234,6 @@ fn lead(
     let seconds = |n: u32| Duration::from_secs(n.into());
     let slow_reader = manners.slow_reader_timeout;
     let reason = wish.reason.as_ref().or(manners.reason.as_ref());
-    let target = &wish.target;
     let destination = forward.as_ref().map(|forward| Destination {
         shown: match forward.destination.is_the_node() {
             true => format!("{target}:{}", forward.port),
@@ -245,7 +256,7 @@ fn lead(
                     .request(target, reason.map(String::as_str)),
             ),
             None => Leads::Anywhere {
-                target: target.clone(),
+                target: target.to_owned(),
                 reason: reason.cloned(),
                 idle: seconds(manners.idle_timeout),
             },
@@ -315,12 +326,11 @@ mod tests {
     }
 
     #[test]
-    fn the_target_is_an_option_too_and_must_be_there() {
+    fn the_target_is_an_option_too() {
         let some = args(&["--target", "i-1", "-L", "1"]);
         assert_eq!(some.target_option.as_deref(), Some("i-1"));
         for words in [
-            &["ssmx", "forward", "-L", "1"][..],
-            &["ssmx", "forward", "i-1", "--target", "i-2", "-L", "1"],
+            &["ssmx", "forward", "i-1", "--target", "i-2", "-L", "1"][..],
             &["ssmx", "forward", "i-1", "-L", "1", "--json", "--", "ls"],
         ] {
             assert!(Cli::try_parse_from(words).is_err(), "{words:?}");

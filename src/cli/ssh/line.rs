@@ -75,6 +75,12 @@ impl Line {
         with_argument.is_some() && end == letters.len()
     }
 
+    /// Takes a destination where there is none.
+    pub(super) fn add_destination(&mut self, host: &str) {
+        self.ssh.push(host.into());
+        self.destination = Some(host.into());
+    }
+
     /// Whether ssh's option of this letter is given.
     pub(super) fn has(&self, letter: u8) -> bool {
         self.letters.contains(&letter)

@@ -12,6 +12,8 @@ use std::process::Command;
 
 use super::global::Global;
 use super::report::Failure;
+use super::{child, picker};
+use crate::terminal::Signals;
 
 use line::Line;
 pub(super) use line::arrange;
@@ -49,15 +51,32 @@ pub(super) fn host(words: &[OsString]) -> Option<String> {
 
 /// Runs the subcommand. Where it can, ssh takes the place of this process; else, the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
-    let line = Line::parse(&args.words, |_| false);
+    let mut line = Line::parse(&args.words, |_| false);
+    let picks = line.destination.is_none() && connects(&line) && picker::is_possible();
+    if picks {
+        let aws = global.aws().await?;
+        line.add_destination(&global.target(&aws, None).await?);
+    }
     let mut ssh = Ssh {
         program: program(args.ssh),
-        words: words(global, &line)?,
+        words: words(global, &line, None)?,
     };
     if let Some(file) = args.push_key
         && connects(&line)
     {
-        let options = push::push_key(global, &ssh, file.as_deref()).await?;
+        let pushed = push::push_key(global, &ssh, &line, file.as_deref());
+        let (options, id) = if picks {
+            // The picker left them without effect.
+            let mut signals = Signals::install()?;
+            tokio::select! {
+                pushed = pushed => pushed?,
+                number = child::ending(&mut signals) => return Ok(128 + number),
+            }
+        } else {
+            pushed.await?
+        };
+        // To the node that has the key, should the name mean another by now.
+        ssh.words = words(global, &line, Some(&id))?;
         ssh.words.splice(0..0, options);
     }
     hand_over(&ssh).await
@@ -97,15 +116,16 @@ fn connects(line: &Line) -> bool {
     !b"GOQV".iter().any(|&letter| line.has(letter))
 }
 
-/// What ssh gets: what leads it here goes first, as the first of several settings counts.
-fn words(global: &Global, line: &Line) -> anyhow::Result<Vec<OsString>> {
+/// What ssh gets: what leads it here goes first, as the first of several settings counts. `id` is
+/// the node, if that is known.
+fn words(global: &Global, line: &Line, id: Option<&str>) -> anyhow::Result<Vec<OsString>> {
     if line.destination.is_none() {
         // It answers without.
         if line.has(b'V') || line.has(b'Q') {
             return Ok(line.ssh.clone());
         }
         return Err(Failure::usage("no target")
-            .hint("give [user@]i-…; see `ssmx ssh --help`")
+            .hint("give [user@]i-… or a node's name; see `ssmx ssh --help`")
             .into());
     }
     if line.has(b'J') {
@@ -118,10 +138,7 @@ fn words(global: &Global, line: &Line) -> anyhow::Result<Vec<OsString>> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::other(format!("cannot find this program's file: {error}")))?;
     let globals = [global.lasting_words(), global.passing_words()].concat();
-    // Names of clusters have capitals, which ssh need not leave alone in the name of a host.
-    let is_to_be_kept =
-        |host: &&str| host.starts_with("ecs:") || global.settings().target(host) != *host;
-    let target = line.host().filter(is_to_be_kept);
+    let target = id.or_else(|| literal(global, line));
     let proxy = proxy::command(&program, &globals, target.unwrap_or(proxy::HOST))?;
     let mut words: Vec<OsString> = Vec::with_capacity(line.ssh.len() + 6);
     for (name, value) in [("ProxyCommand", proxy.as_str())]
@@ -132,6 +149,14 @@ fn words(global: &Global, line: &Line) -> anyhow::Result<Vec<OsString>> {
     }
     words.extend_from_slice(&line.ssh);
     Ok(words)
+}
+
+/// The target if it is none that ssh leaves alone as the name of a host: it may have capitals, and
+/// what ssh's configuration says of hosts is not meant for it, nor for aliases.
+fn literal<'a>(global: &Global, line: &'a Line) -> Option<&'a str> {
+    let is_alias = |host: &str| global.settings().target(host) != host;
+    line.host()
+        .filter(|host| host.contains([':', '=']) || is_alias(host))
 }
 
 /// Becomes ssh.
@@ -187,7 +212,7 @@ mod tests {
 
     fn ssh_words(text: &str) -> anyhow::Result<Vec<String>> {
         let (global, args) = parse(text);
-        let words = words(&global, &Line::parse(&args.words, |_| false))?;
+        let words = words(&global, &Line::parse(&args.words, |_| false), None)?;
         let text = |word: OsString| word.into_string().expect("text");
         Ok(words.into_iter().map(text).collect())
     }
@@ -230,9 +255,12 @@ mod tests {
     }
 
     #[test]
-    fn containers_keep_their_capitals() {
-        let words = ssh_words("ssmx ssh root@ecs:Cluster_t_r").expect("good");
-        assert!(words[1].contains(" --target ecs:Cluster_t_r "), "{words:?}");
+    fn targets_that_are_no_hosts_are_taken_as_they_are() {
+        for target in ["ecs:Cluster_t_r", "tag:Role=DB", "asg:web"] {
+            let words = ssh_words(&format!("ssmx ssh root@{target}")).expect("good");
+            let proxy = format!(" --target {target} ");
+            assert!(words[1].contains(&proxy), "{words:?}");
+        }
     }
 
     #[test]

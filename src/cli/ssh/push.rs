@@ -9,33 +9,43 @@ use tracing::debug;
 use super::super::global::Global;
 use super::super::report::Failure;
 use super::key::{self, PublicKey};
-use super::{Ssh, companion};
+use super::{Line, Ssh, companion, literal};
 
 /// Lets a public key in on the instance that ssh is about to connect to: that of `file`, or the
-/// one that ssh will offer. Returns what ssh needs to know to offer it, if it does not know.
+/// one that ssh will offer. Returns what ssh needs to know to offer it, if it does not know, and
+/// the instance.
 pub(super) async fn push_key(
     global: &Global,
     ssh: &Ssh,
+    line: &Line,
     file: Option<&Path>,
-) -> anyhow::Result<Vec<OsString>> {
+) -> anyhow::Result<(Vec<OsString>, String)> {
     let settings = Settings::of(ssh)?;
-    let instance = &settings.host;
-    if !instance.starts_with("i-") {
-        return Err(Failure::usage(format!(
-            "--push-key is for EC2 instances (i-…), which {instance} is not"
-        ))
-        .hint("without --push-key, a key that the node's authorized_keys have lets you in")
-        .into());
-    }
+    let target = literal(global, line).unwrap_or(&settings.host);
+    only_instances(target)?;
     let (key, options) = match file {
         Some(file) => key::given(file)?,
         None => (settings.key(ssh)?, Vec::new()),
     };
     let user = &settings.user;
-    debug!(instance, user, kind = key.kind, "pushing a key");
     let aws = global.aws().await?;
-    aws.send_ssh_public_key(instance, user, &key.text()).await?;
-    Ok(options)
+    let instance = global.target(&aws, Some(target)).await?;
+    only_instances(&instance)?;
+    debug!(instance, user, kind = key.kind, "pushing a key");
+    aws.send_ssh_public_key(&instance, user, &key.text())
+        .await?;
+    Ok((options, instance))
+}
+
+/// Others have no such service.
+fn only_instances(target: &str) -> Result<(), Failure> {
+    if target.starts_with("mi-") || target.starts_with("ecs:") {
+        return Err(Failure::usage(format!(
+            "--push-key is for EC2 instances (i-…), which {target} is not"
+        ))
+        .hint("without --push-key, a key that the node's authorized_keys have lets you in"));
+    }
+    Ok(())
 }
 
 /// What ssh makes of its command line and configuration.
