@@ -237,7 +237,36 @@ fn sessions_and_tunnels_are_started_by_name() {
     let done = run_without_input(forward);
     assert_eq!(done.code(), Some(0), "{done:?}");
     assert!(done.stderr.contains(WEB_2), "{}", done.stderr);
-    assert_eq!(loopback.stats().started, 5);
+    let mut exec = command(SSMX, &loopback);
+    exec.args(["exec", "-n", "web-2", "--", "echo", "there"]);
+    let done = run_without_input(exec);
+    assert_eq!(
+        (done.text().trim(), done.code()),
+        ("there", Some(0)),
+        "{done:?}"
+    );
+    assert_eq!(loopback.stats().started, 6);
+}
+
+#[test]
+fn names_are_completed() {
+    let loopback = start(None);
+    let home = tempfile::tempdir().unwrap();
+    let complete = |typed: &str| {
+        let mut command = command(SSMX, &loopback);
+        command
+            .env("HOME", home.path())
+            .env_remove("XDG_CACHE_HOME");
+        command.args(["__complete", "fish", "3"]);
+        command.args(["ssmx", "start-session", "--target", typed]);
+        run_without_input(command).text()
+    };
+    let expected = format!("web-1\t{WEB_1}\nweb-2\t{WEB_2}\n");
+    assert_eq!(complete("we"), expected);
+    assert_eq!(complete("i-"), format!("{WEB_1}\tweb-1\n{WEB_2}\tweb-2\n"));
+    // The answer is kept, and one that is offline is no use.
+    assert_eq!(complete("ol"), "");
+    assert_eq!(loopback.stats().api_calls, 1);
 }
 
 #[test]

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::super::settings;
+use super::super::{output, settings};
 use super::cache::Cache;
 use super::values::{Choice, Words};
-use crate::aws::{self, Aws};
+use crate::aws::{self, Aws, NodeFilter};
 
+/// Nodes that are kept; among more nobody finds one by completing.
+const MOST: usize = 10_000;
 /// Nobody wants to wait longer while typing.
 const SOON: Duration = Duration::from_millis(1500);
 
@@ -70,6 +72,18 @@ fn ask(options: aws::Options) -> Option<Vec<String>> {
     lines.ok()?
 }
 
-async fn list(_: &Aws) -> Option<Vec<String>> {
-    None
+/// Those that are online, page by page; of more than are of use, the first.
+async fn list(aws: &Aws) -> Option<Vec<String>> {
+    let mut nodes = aws.nodes(vec![NodeFilter::Ping("Online".to_owned())]);
+    let mut lines = Vec::new();
+    while let Some(page) = nodes.next().await.ok()? {
+        lines.extend(page.iter().map(|node| {
+            let name = node.name.as_deref().unwrap_or_default();
+            output::plain(&node.id) + "\t" + &output::plain(name)
+        }));
+        if lines.len() >= MOST {
+            break;
+        }
+    }
+    Some(lines)
 }

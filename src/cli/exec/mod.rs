@@ -43,7 +43,7 @@ use super::report::Failure;
     shell and standard input; only where it sets separateOutputStream is there a status."
 )]
 pub struct Args {
-    /// Node: i-…, mi-…, or ecs:CLUSTER_TASK_RUNTIME
+    /// Node: id, name, tag:KEY=VALUE, asg:NAME, IP address, DNS name, or ecs:CLUSTER_TASK_RUNTIME
     #[arg(value_name = "TARGET", required_unless_present = "target_option")]
     target: Option<String>,
     /// The same

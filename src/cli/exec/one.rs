@@ -32,10 +32,13 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let target = args.target.as_ref().or(args.target_option.as_ref());
     let target = target
         .filter(|target| !target.is_empty())
-        .ok_or_else(|| Failure::usage("no target").hint("give the node's id, i-…"))?;
+        .ok_or_else(|| Failure::usage("no target").hint("give the node's id (i-…) or name"))?;
     let target = global.settings().target(target).to_owned();
-    let (way, request) = request(&args, target.clone())?;
+    let (way, mut request) = request(&args, target.clone())?;
     let aws = global.aws().await?;
+    // Ids take no call.
+    let target = global.target(&aws, Some(&target)).await?;
+    request.target.clone_from(&target);
     let grant = match start_session::start(&aws, &request).await? {
         Started::Session(grant) => grant,
         Started::Signal(number) => return Ok(128 + number),
