@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use tokio::process::{Child, Command};
 
 use super::report::{self, Failure};
+use crate::session::forward::descriptors;
 use crate::terminal::{self, Signal, Signals};
 
 /// The exit status of shells for a command that is not there.
@@ -17,6 +18,7 @@ const NOT_EXECUTABLE: u8 = 126;
 /// Runs a command in the foreground to its end; the exit status, as shells have it. Keys that
 /// interrupt it reach it by themselves, other signals are passed on.
 pub async fn run(command: &mut Command, signals: &mut Signals) -> anyhow::Result<u8> {
+    descriptors::restore_for(command.as_std_mut());
     let spawned = command.spawn();
     let mut child = spawned.map_err(|error| not_run(command.as_std().get_program(), &error))?;
     loop {

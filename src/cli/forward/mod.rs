@@ -13,6 +13,7 @@ use super::report::{self, Failure};
 use super::{port_document, target};
 use crate::aws::Aws;
 use crate::session::forward::bind::{Bind, Host};
+use crate::session::forward::descriptors;
 use crate::session::forward::listener::Listener;
 use crate::session::forward::route::Settings;
 use crate::terminal;
@@ -152,6 +153,7 @@ pub async fn bring_up(
     json: bool,
     command: &[OsString],
 ) -> anyhow::Result<u8> {
+    descriptors::raise();
     let (result, teller) = match start(wishes, manners, json).await {
         Ok(tunnels) => tunnels.run(command).await,
         Err(error) => (Err(error), Some(Teller::new(Vec::new(), json))),

@@ -13,6 +13,8 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::bind::{Bind, BindError, Host, plain};
+use super::descriptors::Reserve;
+use super::repeats::Repeats;
 pub use super::socket::LocalSocket;
 #[cfg(unix)]
 use super::unix_socket::UnixSocket;
@@ -27,6 +29,9 @@ const ATTEMPTS: usize = 16;
 /// Pauses after failures to accept, such as for want of file descriptors.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Pauses until somebody is gone, where there are too many.
+#[cfg(unix)]
+const CROWDED: Duration = Duration::from_millis(250);
 
 /// A place that accepts connections, on all its addresses. Dropping it ends that.
 #[derive(Debug)]
@@ -143,37 +148,61 @@ impl Listener {
     }
 
     /// Accepts connections into `queue`, without an end unless nobody takes them any more.
-    /// Failures to accept are told once and waited out.
+    /// Failures to accept are told once in a while and waited out, as is a want of descriptors
+    /// before it is one.
     pub async fn accept_into(self, queue: mpsc::Sender<Accepted>) {
+        let reserve = Reserve::new();
         let mut next = 0;
         let mut pause = FIRST_PAUSE;
+        let mut repeats = Repeats::default();
         while let Ok(permit) = queue.reserve().await {
             let accepted = tokio::select! {
                 accepted = self.accept(&mut next) => accepted,
                 () = queue.closed() => return,
             };
+            let mut tell = |why: String| {
+                let place = &self.place;
+                let line = format!("cannot accept a connection on {place}: {why}; it waits");
+                if let Some(line) = repeats.line(&why, line) {
+                    terminal::notice(&line);
+                }
+            };
             match accepted {
                 Ok(accepted) => {
                     debug!(peer = accepted.peer, "accepted");
                     pause = FIRST_PAUSE;
+                    let crowded = accepted.socket.touches(reserve);
                     permit.send(accepted);
+                    if crowded {
+                        tell("nearly as many files are open as may be (ulimit -n)".to_owned());
+                        self.room(reserve, &queue).await;
+                    }
                 }
                 // The client was quicker to go than we to accept.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    if pause == FIRST_PAUSE {
-                        let why = plain(&error);
-                        terminal::notice(&format!(
-                            "cannot accept a connection on {}: {why}; it waits",
-                            self.place
-                        ));
-                    }
+                    tell(plain(&error));
                     sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
     }
+
+    /// Waits until the descriptors in reserve are free, or nobody takes connections any more.
+    #[cfg(unix)]
+    async fn room(&self, reserve: Reserve, queue: &mpsc::Sender<Accepted>) {
+        let Some(socket) = self.sockets.first() else {
+            return;
+        };
+        while !reserve.is_whole(socket) && !queue.is_closed() {
+            sleep(CROWDED).await;
+        }
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_async, reason = "it waits on other systems")]
+    async fn room(&self, _: Reserve, _: &mpsc::Sender<Accepted>) {}
 
     /// The next connection; `next` is whose turn it is among the sockets. Safe to cancel.
     pub async fn accept(&self, next: &mut usize) -> io::Result<Accepted> {
@@ -304,6 +333,16 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket.into())
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for Acceptor {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
 }
 
 impl Acceptor {

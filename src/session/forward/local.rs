@@ -10,7 +10,7 @@ use super::leave::{Patience, terminate};
 use super::listener::Listener;
 use super::report::Reporter;
 use super::route::{Begin, Route, Settings};
-use super::{Given, Over, Properties, Stopper};
+use super::{Given, Over, Properties, Stopper, descriptors};
 use crate::mux::{Config, Role};
 use crate::session::Style;
 use crate::session::TERMINATE_TIMEOUT;
@@ -29,6 +29,7 @@ pub async fn run(
     given: Given,
     properties: &Properties,
 ) -> Result<Outcome, SessionFailure> {
+    descriptors::raise();
     front.announce();
     front.show_messages(std::mem::take(&mut opened.messages));
     let style = front.options.style;

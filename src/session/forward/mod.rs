@@ -3,6 +3,7 @@
 mod backoff;
 mod basic;
 pub mod bind;
+pub mod descriptors;
 mod leave;
 pub mod listener;
 mod local;

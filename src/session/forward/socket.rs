@@ -6,11 +6,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
+use super::descriptors::Reserve;
 use crate::mux::Socket;
 
 /// A connection of a local program.
@@ -77,19 +78,55 @@ impl AsyncWrite for LocalSocket {
 impl LocalSocket {
     /// Whether the other end has gone, or will send nothing, and has not sent anything.
     pub fn is_gone(&self) -> bool {
-        let socket = match self {
-            Self::Tcp(stream) => SockRef::from(stream),
-            #[cfg(unix)]
-            Self::Unix(stream) => SockRef::from(stream),
-        };
-        let mut byte = [MaybeUninit::uninit()];
-        match socket.peek(&mut byte) {
+        match self.peek() {
             Ok(length) => length == 0,
             Err(error) => !matches!(
                 error.kind(),
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
             ),
         }
+    }
+
+    /// Waits until it [`is_gone`](Self::is_gone): for ever, once the other end has sent something.
+    /// Safe to cancel.
+    pub async fn gone(&self) {
+        loop {
+            let peeked = match self {
+                Self::Tcp(stream) => stream.async_io(Interest::READABLE, || self.peek()).await,
+                #[cfg(unix)]
+                Self::Unix(stream) => stream.async_io(Interest::READABLE, || self.peek()).await,
+            };
+            match peeked {
+                Ok(1..) => std::future::pending().await,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    /// The number of bytes that can be read, up to 1.
+    fn peek(&self) -> io::Result<usize> {
+        let socket = match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            #[cfg(unix)]
+            Self::Unix(stream) => SockRef::from(stream),
+        };
+        socket.peek(&mut [MaybeUninit::uninit()])
+    }
+
+    /// Whether its descriptor is one of those that are to stay free.
+    #[cfg(unix)]
+    pub fn touches(&self, reserve: Reserve) -> bool {
+        match self {
+            Self::Tcp(stream) => reserve.is_touched_by(stream),
+            Self::Unix(stream) => reserve.is_touched_by(stream),
+        }
+    }
+
+    /// There is no limit.
+    #[cfg(not(unix))]
+    pub fn touches(&self, _: Reserve) -> bool {
+        false
     }
 }
 

@@ -58,6 +58,12 @@ impl UnixSocket {
     }
 }
 
+impl std::os::fd::AsFd for UnixSocket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
 impl Drop for UnixSocket {
     fn drop(&mut self) {
         if fs::symlink_metadata(&self.path).is_ok_and(|now| identity(&now) == self.file) {

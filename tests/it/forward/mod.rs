@@ -3,6 +3,8 @@
 #[cfg(unix)]
 mod basic;
 #[cfg(unix)]
+mod descriptors;
+#[cfg(unix)]
 mod listener;
 #[cfg(unix)]
 mod plugin;
