@@ -146,10 +146,10 @@ impl Mux {
     }
 
     /// Whether streams want to know that the peer has all that was sent; to be answered by
-    /// [`confirm`](Self::confirm). `None` as long as there is something to send.
+    /// [`confirm`](Self::confirm). What that is about has been taken by then.
     pub fn question(&self) -> Option<Question> {
         let mut state = self.lock();
-        if state.streams.has_output() || state.taken == state.asked {
+        if state.streams.has_nop() || state.taken == state.asked {
             return None;
         }
         state.taken = state.asked;

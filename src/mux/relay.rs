@@ -117,10 +117,13 @@ impl<S: Socket> Relay<S> {
             }
             self.sending = Sending::Held(Box::pin(sleep(ANSWER)));
         }
-        if let Sending::Held(silence) = &mut self.sending
+        while let Sending::Held(silence) = &mut self.sending
             && silence.as_mut().poll(cx).is_ready()
         {
-            self.sending = Sending::Asking(self.stream.ask());
+            self.sending = match self.stream.ask() {
+                Some(question) => Sending::Asking(question),
+                None => Sending::Held(Box::pin(sleep(ANSWER))),
+            };
         }
         if let Sending::Asking(question) = self.sending
             && self.stream.poll_confirmed(cx, question).is_ready()

@@ -117,13 +117,16 @@ impl Stream {
         self.mux.change(|state| state.streams.finish(self.id));
     }
 
-    /// Asks whether the peer has all that was sent by now. Something is sent in any case, since
-    /// only that is answered.
-    pub(super) fn ask(&self) -> Question {
+    /// Asks whether the peer has all that was sent by now; `None` while some of it still waits to
+    /// be sent. Something is sent in any case, since only that is answered.
+    pub(super) fn ask(&self) -> Option<Question> {
         self.mux.change(|state| {
+            if state.streams.unsent(self.id) > 0 {
+                return None;
+            }
             state.asked += 1;
             state.streams.send_nop();
-            Question(state.asked)
+            Some(Question(state.asked))
         })
     }
 

@@ -208,6 +208,35 @@ async fn nobody_who_is_gone_is_answered_on_a_unix_socket() {
 }
 
 #[tokio::test]
+async fn an_upload_of_others_does_not_put_an_end_off() {
+    let client = Mux::new(Config::new(Role::Client, false));
+    let (mut bulk, local) = tcp().await;
+    tokio::spawn(relay(client.open().unwrap(), local, HalfClose::Hold));
+    tokio::spawn(async move { while bulk.write_all(&[0; 64 * 1024]).await.is_ok() {} });
+    let (mut here, local) = tcp().await;
+    let stream = client.open().unwrap();
+    let fin = crate::protocol::smux::Header::bare(crate::protocol::smux::Command::Fin, stream.id());
+    tokio::spawn(relay(stream, local, HalfClose::Hold));
+    here.write_all(b"all").await.unwrap();
+    here.shutdown().await.unwrap();
+    let told = async {
+        loop {
+            client.output().await;
+            let sent = client.take_output(4096).unwrap();
+            if let Some(question) = client.question() {
+                client.confirm(question);
+            }
+            if sent.windows(8).any(|part| part == fin.encode()) {
+                return;
+            }
+            // At no rate that would ever empty what the upload fills.
+            tokio::time::sleep(SECOND / 100).await;
+        }
+    };
+    tokio::time::timeout(10 * SECOND, told).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_a_client_sent_before_it_left_arrives() {
     let (client, server) = pair(1024);
     let (mut here, mut there, at_client, _) = forwarded(&client, &server).await;

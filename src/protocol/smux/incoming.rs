@@ -85,8 +85,7 @@ impl Streams {
             return;
         }
         if self.config.role == Role::Server && self.streams.len() < MAX_STREAMS {
-            self.streams.insert(id, Stream::new(true, now));
-            self.live += 1;
+            self.insert(now, id, Stream::new(true, now));
             self.events.push_back(Event::Opened(id));
         } else if self.refusals.len() < MAX_REFUSALS {
             self.refusals.push_back(id);
@@ -123,10 +122,9 @@ impl Streams {
         let limit = self.config.slow_reader?;
         let stuck = stream.unread() > 0;
         stuck.then(|| {
-            stream
-                .stuck_since
-                .max(self.blocked_since?)
-                .checked_add(limit)
+            // Alone it kept nobody waiting.
+            let since = stream.stuck_since.max(self.blocked_since?);
+            since.max(self.crowded_since).checked_add(limit)
         })?
     }
 

@@ -160,6 +160,8 @@ pub struct Streams {
     pub(super) alone_bound: usize,
     /// Since when nothing more may be received.
     pub(super) blocked_since: Option<Instant>,
+    /// Since when there has been more than one stream, if there is.
+    pub(super) crowded_since: Instant,
     /// Failed connects that the peer told, and whose streams it has not finished yet.
     pub(super) refused: usize,
     pub(super) next_keepalive: Option<Instant>,
@@ -184,6 +186,7 @@ impl Streams {
             in_bytes: 0,
             alone_bound: IN_ALONE,
             blocked_since: None,
+            crowded_since: now,
             refused: 0,
             next_keepalive: config.keepalive.then(|| now + KEEPALIVE),
             nop_due: false,
@@ -216,6 +219,17 @@ impl Streams {
         self.in_bytes >= bound
     }
 
+    /// Whether a NOP waits to be sent.
+    pub fn has_nop(&self) -> bool {
+        self.nop_due
+    }
+
+    /// Bytes of a stream that wait to be sent.
+    pub fn unsent(&self, id: u32) -> usize {
+        let stream = self.streams.get(&id);
+        stream.map_or(0, |stream| stream.outgoing.len())
+    }
+
     /// Whether there is something to send.
     pub fn has_output(&self) -> bool {
         !self.ready.is_empty() || !self.refusals.is_empty() || self.nop_due
@@ -233,8 +247,7 @@ impl Streams {
         self.last_id = Some(id);
         let mut stream = Stream::new(false, now);
         stream.queued = true;
-        self.streams.insert(id, stream);
-        self.live += 1;
+        self.insert(now, id, stream);
         self.ready.push_front(id);
         Some(id)
     }
@@ -271,6 +284,14 @@ impl Streams {
     pub fn expect_refusal(&mut self) {
         // Also for streams that are forgotten here: their ends are still to come.
         self.refused = (self.refused + 1).min(MAX_STREAMS);
+    }
+
+    pub(super) fn insert(&mut self, now: Instant, id: u32, stream: Stream) {
+        self.streams.insert(id, stream);
+        self.live += 1;
+        if self.live == 2 {
+            self.crowded_since = now;
+        }
     }
 
     pub(super) fn forget_if_over(&mut self, id: u32) {

@@ -147,6 +147,20 @@ fn a_reader_that_takes_something_now_and_then_keeps_its_stream() {
 }
 
 #[test]
+fn time_in_which_a_reader_was_alone_does_not_count_against_it() {
+    let (mut streams, now) = client();
+    let slow = streams.open(now).unwrap();
+    let data = Bytes::from(frame(Command::Psh, slow, &[7; 32_768]));
+    streams.handle_input(now, data.clone()).unwrap();
+    let later = now + 100 * SECOND;
+    streams.open(later).unwrap();
+    while !streams.is_blocked() {
+        streams.handle_input(now, data.clone()).unwrap();
+    }
+    assert_eq!(streams.poll_timeout(), Some(later + 10 * SECOND));
+}
+
+#[test]
 fn refusals_are_told_apart_from_ends() {
     let (mut streams, now) = client();
     let ids: Vec<u32> = (0..3).map(|_| streams.open(now).unwrap()).collect();

@@ -106,14 +106,15 @@ impl<'a> Tunnel<'a> {
     ) -> Over {
         let sender = opened.channel.sender();
         loop {
-            if self.confirming.is_none()
+            if self.sending
+                && self.confirming.is_none()
                 && let Some(question) = self.mux.question()
             {
                 self.confirming = Some((question, Box::pin(sender.flush())));
             }
             let woken = tokio::select! {
                 () = stop.wanted() => Woken::Stop,
-                event = next(&self.mux, &mut opened.channel) => Woken::Event(event),
+                event = next(&self.mux, &sender, &mut opened.channel) => Woken::Event(event),
                 room = has_output(&self.mux, &sender), if self.sending => {
                     match room {
                         Some(permit) => {
@@ -126,12 +127,16 @@ impl<'a> Tunnel<'a> {
                     }
                     Woken::Sent
                 }
-                question = confirmed(&mut self.confirming) => {
+                confirmed = confirmed(&mut self.confirming) => {
                     self.confirming = None;
-                    self.mux.confirm(question);
+                    match confirmed {
+                        Some(question) => self.mux.confirm(question),
+                        None => self.sending = false,
+                    }
                     Woken::Sent
                 }
-                accepted = queue.recv() => Woken::Accepted(accepted),
+                // Whoever comes when the channel has ended is for the next session.
+                accepted = queue.recv(), if !sender.has_ended() => Woken::Accepted(accepted),
                 Some(_) = self.relays.join_next() => Woken::Settled,
                 () = self.losses.tell(self.report) => Woken::Told,
             };
@@ -205,7 +210,7 @@ impl<'a> Tunnel<'a> {
         loop {
             tokio::select! {
                 () = &mut sent => return,
-                event = next(&self.mux, &mut opened.channel) => {
+                event = next(&self.mux, &sender, &mut opened.channel) => {
                     if self.handle(event).is_some() {
                         return;
                     }
@@ -234,9 +239,13 @@ async fn settled(relays: &mut JoinSet<()>) {
     while relays.join_next().await.is_some() {}
 }
 
-/// The channel's next event, once there is room for what it may bring.
-async fn next(mux: &Mux, channel: &mut Channel) -> Option<Event> {
-    mux.room().await;
+/// The channel's next event, once there is room for what it may bring. What an ended one has left
+/// is little, and its end is behind it.
+async fn next(mux: &Mux, sender: &DataSender, channel: &mut Channel) -> Option<Event> {
+    tokio::select! {
+        () = mux.room() => {}
+        () = sender.ended() => {}
+    }
     channel.next().await
 }
 
@@ -246,14 +255,13 @@ async fn has_output<'a>(mux: &Mux, sender: &'a DataSender) -> Option<Permit<'a>>
     sender.reserve().await.ok()
 }
 
-/// Waits for the answer to a question; for ever if there is none.
-async fn confirmed(confirming: &mut Option<(Question, Flushed)>) -> Question {
-    if let Some((question, flushed)) = confirming
-        && flushed.await
-    {
-        return *question;
+/// Waits for the answer to a question, for ever if there is none. `None` if the channel has ended;
+/// not to be called with the same question again then.
+async fn confirmed(confirming: &mut Option<(Question, Flushed)>) -> Option<Question> {
+    match confirming {
+        Some((question, flushed)) => flushed.await.then_some(*question),
+        None => std::future::pending().await,
     }
-    std::future::pending().await
 }
 
 fn told(connection: Connection, relayed: Relayed) {

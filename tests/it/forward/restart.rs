@@ -1,8 +1,10 @@
 //! What becomes of forwards whose sessions end.
 
-use std::io::Read as _;
-use std::net::Ipv4Addr;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ssmx::loopback::Options;
@@ -332,4 +334,37 @@ fn a_command_outlives_a_session() {
     }
     program.signal("-TERM");
     assert_eq!(program.finish().code(), Some(5));
+}
+
+#[test]
+fn a_session_that_ends_while_an_end_is_to_be_confirmed_is_followed_by_another() {
+    let loopback = loopback();
+    // Nobody reads, so the agent waits and acknowledges nothing more. The first connection is sent
+    // something all the time, the others are left alone.
+    let count = Arc::new(AtomicUsize::new(0));
+    let server = serve(
+        move |mut stream| match count.fetch_add(1, Ordering::Relaxed) {
+            0 => while stream.write_all(&[7; 1024]).is_ok() {},
+            1 => std::mem::forget(stream),
+            _ => stream.write_all(b"after").unwrap(),
+        },
+    );
+    let mut program = Program::forward(&loopback, &["-L", &format!("0:{server}")]);
+    let [port] = program.ports();
+    let full = connect(port);
+    let mut reader = full.try_clone().unwrap();
+    std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+    full.set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    while (&full).write(&[0; 64 * 1024]).is_ok() {}
+    // One that has sent all, and would have its end confirmed after some silence.
+    let half = connect(port);
+    half.shutdown(Shutdown::Write).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    loopback.end_sessions("");
+    program.event("over");
+    let mut after = String::new();
+    connect(port).read_to_string(&mut after).unwrap();
+    assert_eq!(after, "after");
+    program.interrupt();
 }
