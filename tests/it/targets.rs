@@ -249,6 +249,34 @@ fn sessions_and_tunnels_are_started_by_name() {
 }
 
 #[test]
+fn ssh_is_led_to_the_node_that_is_meant() {
+    let loopback = start(None);
+    let directory = tempfile::tempdir().unwrap();
+    let fake = directory.path().join("ssh");
+    std::fs::write(&fake, "#!/bin/sh\necho \"$@\"\n").unwrap();
+    std::fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let words = |target: &str| {
+        let mut ssh = command(SSMX, &loopback);
+        ssh.args(["ssh", "--ssh"]).arg(&fake).arg(target);
+        run_without_input(ssh).text()
+    };
+    // Its keys are known by the id, as the next one has others.
+    let said = words("ubuntu@asg:web");
+    for word in [
+        &format!("start-session --target {WEB_2} "),
+        &format!("-o HostKeyAlias={WEB_2} "),
+        " ubuntu@asg:web",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert_eq!(loopback.stats().api_calls, 1);
+    // Names are names of hosts, too.
+    let said = words("web-1");
+    assert!(said.contains(" --target %h "), "{said}");
+    assert_eq!(loopback.stats().api_calls, 1);
+}
+
+#[test]
 fn names_are_completed() {
     let loopback = start(None);
     let home = tempfile::tempdir().unwrap();

@@ -57,14 +57,21 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
         let aws = global.aws().await?;
         line.add_destination(&global.target(&aws, None).await?);
     }
+    let id = match literal(global, &line).filter(|host| is_description(host)) {
+        Some(host) if connects(&line) => {
+            let aws = global.aws().await?;
+            Some(global.target(&aws, Some(host)).await?)
+        }
+        _ => None,
+    };
     let mut ssh = Ssh {
         program: program(args.ssh),
-        words: words(global, &line, None)?,
+        words: words(global, &line, id.as_deref())?,
     };
     if let Some(file) = args.push_key
         && connects(&line)
     {
-        let pushed = push::push_key(global, &ssh, &line, file.as_deref());
+        let pushed = push::push_key(global, &ssh, &line, id.as_deref(), file.as_deref());
         let (options, id) = if picks {
             // The picker left them without effect.
             let mut signals = Signals::install()?;
@@ -147,8 +154,19 @@ fn words(global: &Global, line: &Line, id: Option<&str>) -> anyhow::Result<Vec<O
     {
         words.extend(["-o".into(), format!("{name}={value}").into()]);
     }
+    // The next one may be another, with keys of its own.
+    if let Some(id) = id
+        && line.host().is_some_and(is_description)
+    {
+        words.extend(["-o".into(), format!("HostKeyAlias={id}").into()]);
+    }
     words.extend_from_slice(&line.ssh);
     Ok(words)
+}
+
+/// Whether a target means now this node, now that.
+fn is_description(target: &str) -> bool {
+    target.starts_with("asg:") || target.starts_with("tag:")
 }
 
 /// The target if it is none that ssh leaves alone as the name of a host: it may have capitals, and

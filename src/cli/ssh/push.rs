@@ -12,16 +12,19 @@ use super::key::{self, PublicKey};
 use super::{Line, Ssh, companion, literal};
 
 /// Lets a public key in on the instance that ssh is about to connect to: that of `file`, or the
-/// one that ssh will offer. Returns what ssh needs to know to offer it, if it does not know, and
+/// one that ssh will offer. `id` is the instance, if that is known. Returns what ssh needs to know to offer it, if it does not know, and
 /// the instance.
 pub(super) async fn push_key(
     global: &Global,
     ssh: &Ssh,
     line: &Line,
+    id: Option<&str>,
     file: Option<&Path>,
 ) -> anyhow::Result<(Vec<OsString>, String)> {
     let settings = Settings::of(ssh)?;
-    let target = literal(global, line).unwrap_or(&settings.host);
+    let target = id
+        .or_else(|| literal(global, line))
+        .unwrap_or(&settings.host);
     only_instances(target)?;
     let (key, options) = match file {
         Some(file) => key::given(file)?,
