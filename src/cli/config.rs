@@ -23,7 +23,12 @@ const EXAMPLE: &str = "The file is ~/.config/ssmx/config.toml; SSMX_CONFIG names
 
 /// `ssmx config`
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = EXAMPLE, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    after_help = format!("{EXAMPLE}\n\n`ssmx config --help` lists all keys."),
+    after_long_help = format!("{EXAMPLE}\n\n{}", keys()),
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -51,6 +56,36 @@ enum Command {
     /// Print where the user's file is, or would be
     #[command(after_help = "Example:\n  $EDITOR \"$(ssmx config path)\"")]
     Path,
+}
+
+/// All keys, and who may use them.
+fn keys() -> String {
+    let names = |keys: &[config::Key]| {
+        let names: Vec<_> = keys.iter().map(|key| key.name).collect();
+        names.join(", ")
+    };
+    let guarded = |keys: &[config::Key]| {
+        let keys = keys.iter().filter(|key| key.guarded.is_some());
+        keys.map(|key| key.name).collect::<Vec<_>>().join(", ")
+    };
+    let mut text = format!(
+        "Settings, each with the meaning of the option of that name, and a variable in capitals \
+         behind SSMX_, as in SSMX_KEEPALIVE: {}.\n\nKeys of an alias:\n",
+        names(SETTINGS)
+    );
+    for key in config::ALIAS_KEYS {
+        text.push_str(&format!("  {:12} {}\n", key.name, key.about));
+    }
+    text.push_str(&format!(
+        "\nA project's file is the work of others. It must not set {}, nor {} of an alias, and its \
+         forwards must listen on ports of localhost. Its aliases never take the place of the user's. \
+         It does not count if it belongs to another user, or everybody may write to it.\n\n\
+         AWS's own variables (AWS_PROFILE, AWS_REGION …) go before the files, and credentials in the \
+         environment before a profile of theirs.",
+        guarded(SETTINGS),
+        guarded(config::ALIAS_KEYS)
+    ));
+    text
 }
 
 /// Runs the subcommand; the exit status.

@@ -13,6 +13,10 @@ const FILTER_KEYS: &str =
 
 /// `ssmx describe-sessions`
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    ssmx describe-sessions                            the living ones\n  \
+    ssmx describe-sessions --state History --max-items 20 --output json\n  \
+    ssmx describe-sessions --filters key=Target,value=i-… key=Status,value=Connected")]
 pub struct Args {
     /// Living sessions, or those that ended in the last 30 days
     #[arg(long, default_value = "Active")]

@@ -10,6 +10,9 @@ use super::{PLUGIN_NAME, output};
 
 /// `ssmx install-plugin`
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    sudo ssmx install-plugin                          then `aws ssm start-session` runs ssmx\n  \
+    ssmx install-plugin --dir ~/.local/bin --force    in place of the plugin that is there")]
 pub struct Args {
     /// Where to put it; without this, the first of the usual directories on PATH
     #[arg(long)]

@@ -20,12 +20,13 @@ use crate::terminal::{self, Signals};
 
 /// `ssmx loopback`
 #[derive(Clone, Debug, clap::Args)]
-#[command(
-    after_help = "The node is i-10000000000000001 ($SSMX_LOOPBACK_TARGET for COMMAND), \
+#[command(after_help = "Examples:\n  \
+    ssmx loopback                                     a shell on this machine\n  \
+    ssmx loopback -- sh -c 'ssmx start-session --target $SSMX_LOOPBACK_TARGET'\n  \
+    ssmx loopback --serve                             for other shells\n\n\
+    The node is i-10000000000000001 ($SSMX_LOOPBACK_TARGET for COMMAND), \
     i-1000000000000000f is one that is offline. Shells, commands, ports, SSH (to an sshd of this \
-    machine) and pushed keys are served as by AWS. Try: \
-    ssmx loopback -- sh -c 'ssmx start-session --target $SSMX_LOOPBACK_TARGET'"
-)]
+    machine) and pushed keys are served as by AWS.")]
 pub struct Args {
     /// Do not pause between reads as the real agent does: for benchmarks
     #[arg(long)]

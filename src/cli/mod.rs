@@ -52,8 +52,14 @@ pub(crate) const PLUGIN_NAME: &str = "session-manager-plugin";
 #[command(name = "ssmx", version, max_term_width = 100)]
 // As in the AWS CLI, the last of several wins.
 #[command(args_override_self = true)]
-#[command(after_help = "Options are those of `aws ssm` where it has them. \
-    Try it without AWS: `ssmx loopback`.")]
+#[command(
+    after_help = "Examples:\n  \
+    ssmx loopback                                     try it without AWS\n  \
+    ssmx start-session --target i-…\n  \
+    ssmx forward i-… -L 15432:db.internal:5432\n  \
+    ssmx ssh ubuntu@i-…\n\n\
+    Options are those of `aws ssm` where it has them. Defaults and aliases: `ssmx config --help`."
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,

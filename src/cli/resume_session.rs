@@ -9,9 +9,9 @@ use super::start_session::{self, Manners};
 
 /// `ssmx resume-session`
 #[derive(Clone, Debug, clap::Args)]
-#[command(
-    after_help = "With --output json the answer is printed, token and all, and nobody attaches."
-)]
+#[command(after_help = "Example:\n  \
+    ssmx resume-session --session-id me-0123456789abcdef0         as `ssmx describe-sessions` lists it\n\n\
+    With --output json the answer is printed, token and all, and nobody attaches.")]
 pub struct Args {
     /// The session to resume
     #[arg(long, value_name = "ID")]

@@ -12,16 +12,14 @@ const NODES: [&str; 2] = ["i-*", "mi-*"];
 
 /// `ssmx ssh-config`
 #[derive(Clone, Debug, clap::Args)]
-#[command(
-    after_help = "Append it, and nodes are hosts like any other, under a name if you like:\n  \
+#[command(after_help = "Examples:\n  \
     ssmx ssh-config >> ~/.ssh/config\n  \
     scp file ec2-user@i-…:\n  \
     ssmx ssh-config web=i-… --user ubuntu >> ~/.ssh/config\n  \
-    ssh web\n\
-    --profile, --region and the like go into it; it needs no credentials. A `Host *` with a \
+    ssh web\n\n\
+    Nodes are hosts like any other then, under a name if you like. --profile, --region and the like go into it; it needs no credentials. A `Host *` with a \
     ProxyCommand above it would win: then print it into a file of its own, and put `Include FILE` \
-    at the top of ~/.ssh/config."
-)]
+    at the top of ~/.ssh/config.")]
 pub struct Args {
     /// A pattern of ssh's (i-*), or NAME=TARGET for a node under a name [default: i-* mi-*]
     #[arg(value_name = "HOST")]

@@ -21,6 +21,13 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 
 /// `ssmx start-session`
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    ssmx start-session --target i-…                   a shell; ~? at the start of a line helps\n  \
+    ssmx start-session --target i-… --reason 'TICKET-1' --region eu-west-1\n  \
+    ssmx start-session --target i-… --document-name AWS-StartInteractiveCommand \\\n      \
+    --parameters command='sudo htop'\n  \
+    ssmx start-session --target i-… --document-name AWS-StartPortForwardingSession \\\n      \
+    --parameters portNumber=80,localPortNumber=8080")]
 pub struct Args {
     /// Node: id, name, tag:KEY=VALUE, asg:NAME, IP address, DNS name, or ecs:CLUSTER_TASK_RUNTIME;
     /// at a terminal there is a list to pick one from

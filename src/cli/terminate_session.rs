@@ -7,6 +7,8 @@ use super::output;
 
 /// `ssmx terminate-session`
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example:\n  \
+    ssmx terminate-session --session-id me-0123456789abcdef0      as `ssmx describe-sessions` lists it")]
 pub struct Args {
     /// The session to end
     #[arg(long, value_name = "ID")]

@@ -18,6 +18,7 @@ mod errors;
 #[cfg(unix)]
 mod exec;
 mod forward;
+mod help;
 mod hostile;
 mod layers;
 #[cfg(unix)]
@@ -36,6 +37,8 @@ mod shell;
 mod simulation;
 #[cfg(unix)]
 mod ssh;
+#[cfg(unix)]
+mod status;
 mod support;
 #[cfg(unix)]
 mod targets;

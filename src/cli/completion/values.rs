@@ -3,7 +3,9 @@
 use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command};
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::engine::{
+    ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter as _,
+};
 
 use super::super::settings;
 
@@ -125,6 +127,16 @@ fn with_value(option: Arg, words: &Words, is_ssh: bool) -> Arg {
                 let hosts = targets(&words).into_iter();
                 let is_begun = |(value, _): &Choice| value.starts_with(host);
                 candidates(hosts.filter(is_begun).map(with_user))
+            };
+            option.add(ArgValueCompleter::new(complete))
+        }
+        "paths" => {
+            let complete = move |typed: &OsStr| {
+                let mut found = PathCompleter::any().complete(typed);
+                let with_colon = |(value, help): Choice| (format!("{value}:"), help);
+                let hosts = targets(&words).into_iter().map(with_colon);
+                found.extend(matching(typed, hosts.collect()));
+                found
             };
             option.add(ArgValueCompleter::new(complete))
         }

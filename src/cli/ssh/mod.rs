@@ -26,9 +26,12 @@ const INSTALL: &str = "install OpenSSH's client (apt install openssh-client, dnf
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     override_usage = "ssmx ssh [OPTIONS] [SSH OPTIONS] [USER@]TARGET [SSH OPTIONS] [COMMAND]",
-    after_help = "Everything but the long options goes to ssh as it is, and ~/.ssh/config counts: \
-    `ssmx ssh -v -p 2222 ubuntu@i-… -L 8080:localhost:80`. The exit status is ssh's. For plain \
-    ssh, scp, sftp and rsync see `ssmx ssh-config`."
+    after_help = "Examples:\n  \
+    ssmx ssh ubuntu@i-…\n  \
+    ssmx ssh --push-key ec2-user@i-… uptime           EC2 Instance Connect lets the key in\n  \
+    ssmx ssh -v -p 2222 ubuntu@i-… -L 8080:localhost:80\n\n\
+    Everything but the long options goes to ssh as it is, and ~/.ssh/config counts. The exit status \
+    is ssh's. For plain ssh, scp, sftp and rsync see `ssmx ssh-config`."
 )]
 pub struct Args {
     /// Let a public key in by EC2 Instance Connect first: this one, or else the first of the

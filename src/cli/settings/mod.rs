@@ -2,8 +2,11 @@
 //! command line as their defaults. An option goes first, then an alias that the command line
 //! names, then the environment, then the files.
 
+mod check;
+mod matches;
+mod source;
+
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
@@ -11,54 +14,16 @@ use serde_json::Value;
 
 use super::global::Global;
 use super::report::{self, Failure};
-use super::ssh;
 use super::{Cli, aliases, output};
-use crate::config::{Alias, At, Config, File, Key, Problem, SETTINGS};
+use crate::config::{Alias, At, Config, File, Key, SETTINGS};
 
-/// Options that take a target, by which an alias may be meant.
-const TARGETS: [&str; 2] = ["target", "target_option"];
+use check::check;
+pub(super) use check::{check_setting, failure};
+use matches::{innermost, target, text_of};
+pub use source::{Setting, Source};
+
 /// Subcommands that do without the configuration, so that it can be put right.
 const WITHOUT: [&str; 5] = ["completion", "config", "install-plugin", "loopback", "man"];
-
-/// Where a value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// An option.
-    Option,
-    /// A variable of the environment.
-    Environment(&'static str),
-    /// An alias in a file.
-    Alias { name: String, path: PathBuf, at: At },
-    /// A file.
-    File { path: PathBuf, at: At },
-    /// Nobody said anything.
-    Default,
-}
-
-impl std::fmt::Display for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Option => f.write_str("the command line"),
-            Self::Environment(name) => f.write_str(name),
-            Self::Alias { name, path, at } => {
-                write!(f, "alias {name}, {}:{}", path.display(), at.line)
-            }
-            Self::File { path, at } => write!(f, "{}:{}", path.display(), at.line),
-            Self::Default => f.write_str("default"),
-        }
-    }
-}
-
-/// A setting and where it comes from.
-#[derive(Clone, Debug)]
-pub struct Setting {
-    /// Its name in files.
-    pub key: &'static str,
-    /// Its value; none if nobody said anything.
-    pub value: Option<String>,
-    /// Who said so.
-    pub source: Source,
-}
 
 /// What the environment and the files say.
 #[derive(Clone, Debug, Default)]
@@ -91,11 +56,6 @@ impl Settings {
             config,
             ..Self::default()
         }
-    }
-
-    /// The settings with their sources, as they came out for this command line.
-    pub fn outcome(&self) -> &[Setting] {
-        &self.outcome
     }
 
     /// All settings there are, from here and, as far as options of every subcommand go, `given`.
@@ -139,11 +99,6 @@ impl Settings {
             Some(alias) if alias.name == text => &alias.target,
             _ => text,
         }
-    }
-
-    /// The alias that the command line names.
-    pub fn alias(&self) -> Option<&Alias> {
-        self.alias.as_ref()
     }
 
     /// Tells where everything came from, and which file does not count.
@@ -310,19 +265,6 @@ pub(super) fn load() -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-/// The first of several problems, for those who did not ask for the files to be checked.
-pub(super) fn failure(problems: &[Problem]) -> Failure {
-    match problems {
-        [] => Failure::configuration("the configuration is wrong"),
-        [one] => Failure {
-            hint: one.hint.clone(),
-            ..Failure::configuration(one.to_string())
-        },
-        [first, rest @ ..] => Failure::configuration(format!("{first} (and {} more)", rest.len()))
-            .hint("`ssmx config check` tells all"),
-    }
-}
-
 /// The environment, or else the files.
 fn below(key: &Key, config: &Config) -> Option<Below> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -356,59 +298,6 @@ fn of_aws(key: &Key) -> Option<(Option<String>, Source)> {
     })
 }
 
-/// Whether a file's setting is a value for its option.
-pub(super) fn check_setting(file: &File, setting: &crate::config::Setting) -> Result<(), Problem> {
-    let default = Below {
-        id: setting.key,
-        values: vec![setting.value.clone()],
-        source: Source::Default,
-    };
-    let Some(why) = refusal(&Cli::command(), &default) else {
-        return Ok(());
-    };
-    Err(Problem {
-        path: file.path.clone(),
-        at: Some(setting.at),
-        what: format!("{}: {why}", setting.key),
-        hint: None,
-    })
-}
-
-fn check(definition: &Command, default: &Below) -> Result<(), Failure> {
-    let Some(why) = refusal(definition, default) else {
-        return Ok(());
-    };
-    let what = match &default.source {
-        Source::Environment(name) => format!("{name}: {why}"),
-        Source::File { path, at } => format!("{}:{at}: {}: {why}", path.display(), default.id),
-        source => format!("{source}: {}: {why}", default.id),
-    };
-    Err(Failure::configuration(what))
-}
-
-/// Why the option does not take the value, in its own words.
-fn refusal(definition: &Command, default: &Below) -> Option<String> {
-    let option = find(definition, default.id)?.clone();
-    let words = default
-        .values
-        .iter()
-        .map(|value| format!("--{}={value}", option.get_long().unwrap_or(default.id)));
-    let words: Vec<String> = std::iter::once("ssmx".to_owned()).chain(words).collect();
-    let alone = Command::new("ssmx").arg(option.global(false).required(false));
-    let error = alone.try_get_matches_from(words).err()?;
-    let text = error.render().to_string();
-    let first = text.split("\n\n").next().unwrap_or_default();
-    let first = first.strip_prefix("error: ").unwrap_or(first);
-    // invalid value 'x' for '--y <Z>': why
-    Some(match first.split_once("': ") {
-        Some((_, why)) => format!(
-            "{:?} cannot be used: {why}",
-            default.values.first().map_or("", String::as_str)
-        ),
-        None => first.split_whitespace().collect::<Vec<_>>().join(" "),
-    })
-}
-
 /// The option of this name, of whichever subcommand has it.
 fn find<'a>(command: &'a Command, id: &str) -> Option<&'a clap::Arg> {
     command
@@ -428,34 +317,6 @@ fn with_default(command: Command, default: &Below) -> Command {
     command
         .mut_args(mine)
         .mut_subcommands(|sub| with_default(sub, default))
-}
-
-fn innermost(matches: &ArgMatches) -> &ArgMatches {
-    match matches.subcommand() {
-        Some((_, inner)) => innermost(inner),
-        None => matches,
-    }
-}
-
-/// The target that the command line names.
-fn target(matches: &ArgMatches) -> Option<String> {
-    let inner = innermost(matches);
-    if matches.subcommand_name() == Some("ssh") {
-        let words = inner.try_get_many::<OsString>("words").ok()??;
-        let words: Vec<OsString> = words.cloned().collect();
-        return ssh::host(&words);
-    }
-    TARGETS.iter().find_map(|id| {
-        let found = inner.try_get_one::<String>(id).ok()?;
-        found.cloned()
-    })
-}
-
-/// The value as it was given.
-fn text_of(matches: &ArgMatches, id: &str) -> Option<String> {
-    let values = matches.try_get_raw(id).ok()??;
-    let texts: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
-    Some(texts.join(" "))
 }
 
 /// The parameters of an alias as `--parameters` takes them.
