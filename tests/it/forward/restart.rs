@@ -358,11 +358,13 @@ fn a_session_that_ends_while_an_end_is_to_be_confirmed_is_followed_by_another() 
         .unwrap();
     while (&full).write(&[0; 64 * 1024]).is_ok() {}
     // One that has sent all, and would have its end confirmed after some silence.
+    phase.store(1, Ordering::SeqCst);
     let half = connect(port);
     half.shutdown(Shutdown::Write).unwrap();
     std::thread::sleep(Duration::from_secs(3));
     loopback.end_sessions("");
     program.event("over");
+    phase.store(2, Ordering::SeqCst);
     let mut after = String::new();
     connect(port).read_to_string(&mut after).unwrap();
     assert_eq!(after, "after");
