@@ -18,6 +18,7 @@ mod prompt;
 mod proxy;
 mod regions;
 mod role_cache;
+mod run_command;
 mod sign;
 mod ssm;
 mod stream_url;
@@ -50,6 +51,10 @@ pub use model::{
 pub use nodes::{Node, NodeFilter, Nodes};
 pub use regions::regions_beside;
 pub use target::TargetError;
+
+pub use run_command::{
+    CommandResult, CommandState, Invocation, KEPT_ERRORS, KEPT_OUTPUT, SendCommand,
+};
 
 use config::Settings;
 use credentials::{Chain, Providers};

@@ -192,7 +192,11 @@ impl Drop for Loopback {
             let _ = thread.join();
         }
         // Hosts that are gone left threads behind which end their children.
-        drop(self.shared.change(|state| state.remains.take()));
+        drop(self.shared.change(|state| {
+            // Their scripts end with them.
+            state.commands.clear();
+            state.remains.take()
+        }));
         let _ = self.remains.recv_timeout(CLEAN_UP);
     }
 }

@@ -66,6 +66,8 @@ pub(super) struct State {
     /// Container names per task ARN.
     pub(super) containers: HashMap<String, Vec<String>>,
     pub(super) nodes: Vec<Node>,
+    /// Of Run Command, the newest last.
+    pub(super) commands: Vec<super::api::Sent>,
     pub(super) expired: bool,
     /// Operations that the caller may not do.
     pub(super) denied: HashSet<String>,

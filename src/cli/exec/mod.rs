@@ -1,6 +1,9 @@
 //! `ssmx exec`: a command on one node, as ssh runs it, or on many.
 
+mod fleet;
 mod one;
+mod results;
+mod targets;
 
 use std::ffi::OsString;
 
@@ -11,12 +14,14 @@ use super::report::Failure;
 /// `ssmx exec`
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    override_usage = "ssmx exec [OPTIONS] TARGET -- CMD [ARG …]",
+    override_usage = "ssmx exec [OPTIONS] TARGET -- CMD [ARG …]\n       \
+    ssmx exec [OPTIONS] --targets tag:KEY=VALUE … -- CMD [ARG …]",
     after_help = "Examples:\n  \
     ssmx exec i-… -- df -h\n  \
     ssmx exec i-… -- sh -c 'journalctl -u web | tail -n 20'     a shell, where one is wanted\n  \
     tar cz . | ssmx exec i-… -- tar xz -C /srv/web              stdin and stdout are for any bytes\n  \
-    ssmx exec -t i-… -- sudo vim /etc/fstab                     on a terminal\n\n\
+    ssmx exec -t i-… -- sudo vim /etc/fstab                     on a terminal\n  \
+    ssmx exec --targets tag:Role=web -- uptime                  on many nodes\n\n\
     Each ARG reaches CMD as it is, no shell reads it. The status is CMD's, 128 + n if signal n \
     ended it there, 124 after --timeout, 255 if it is not known. SIGINT, SIGQUIT and SIGTERM are \
     passed on; a second one ends the session.",
@@ -24,7 +29,8 @@ use super::report::Failure;
     ssmx exec i-… -- df -h\n  \
     ssmx exec i-… -- sh -c 'journalctl -u web | tail -n 20'     a shell, where one is wanted\n  \
     tar cz . | ssmx exec i-… -- tar xz -C /srv/web              stdin and stdout are for any bytes\n  \
-    ssmx exec -t i-… -- sudo vim /etc/fstab                     on a terminal\n\n\
+    ssmx exec -t i-… -- sudo vim /etc/fstab                     on a terminal\n  \
+    ssmx exec --targets tag:Role=web -- uptime                  on many nodes\n\n\
     Each ARG reaches CMD as it is, no shell reads it. The status is CMD's, 128 + n if signal n \
     ended it there, 124 after --timeout, 255 if it is not known. SIGINT, SIGQUIT and SIGTERM are \
     passed on; a second one ends the session.\n\n\
@@ -40,11 +46,17 @@ use super::report::Failure;
     Windows nodes need --powershell: one stream out, as the console paints it, and no standard \
     input; programs get arguments with double quotes in them as PowerShell passes them. With \
     --document NAME, a document of your own of type NonInteractiveCommands runs CMD, without \
-    shell and standard input; only where it sets separateOutputStream is there a status."
+    shell and standard input; only where it sets separateOutputStream is there a status.\n\n\
+    --targets is for many nodes: the service's Run Command (AWS-RunShellScript, with --powershell \
+    AWS-RunPowerShellScript) runs CMD there as root, without standard input. What it prints comes \
+    when it is over on a node, each line behind the node's id, a summary on stderr, all of it as \
+    JSON with --output json. The service keeps the first 24,000 characters of stdout and 8,000 of \
+    stderr. --timeout counts on each node. Ctrl-C cancels. The status is 0 if CMD succeeded on \
+    all nodes, else 1. Several tags must all be there; of several values one."
 )]
 pub struct Args {
     /// Node: id, name, tag:KEY=VALUE, asg:NAME, IP address, DNS name, or ecs:CLUSTER_TASK_RUNTIME
-    #[arg(value_name = "TARGET", required_unless_present = "target_option")]
+    #[arg(value_name = "TARGET", required_unless_present_any = ["target_option", "targets"])]
     target: Option<String>,
     /// The same
     #[arg(
@@ -54,6 +66,17 @@ pub struct Args {
         hide = true
     )]
     target_option: Option<String>,
+    /// Run CMD on all nodes with this tag (tag:KEY=VALUE), or on these (i-…,i-…), by Run Command;
+    /// may be repeated
+    #[arg(long, value_name = "TARGETS", conflicts_with_all = ["target", "target_option"])]
+    #[arg(conflicts_with_all = ["tty", "document"])]
+    targets: Vec<String>,
+    /// Nodes at once: a number, or a percentage [default: 50]
+    #[arg(long, value_name = "N", requires = "targets")]
+    max_concurrency: Option<String>,
+    /// Failures after which no further node begins: a number, or a percentage [default: 0]
+    #[arg(long, value_name = "N", requires = "targets")]
+    max_errors: Option<String>,
     /// Run CMD on a terminal, with this one's keys and size
     #[arg(short = 't', long, conflicts_with = "document")]
     tty: bool,
@@ -65,7 +88,7 @@ pub struct Args {
     #[arg(conflicts_with_all = ["tty", "document"])]
     timeout: Option<u32>,
     /// The node runs Windows
-    #[arg(long, conflicts_with_all = ["document", "timeout"])]
+    #[arg(long, conflicts_with = "document")]
     powershell: bool,
     /// Have this document of type NonInteractiveCommands run CMD, as its parameter command
     #[arg(long, value_name = "NAME")]
@@ -73,8 +96,8 @@ pub struct Args {
     /// Further parameters of that document: separateOutputStream=true
     #[arg(long, num_args = 1.., value_name = "NAME=VALUE", requires = "document")]
     parameters: Vec<String>,
-    /// Why; goes into the session's history
-    #[arg(long)]
+    /// Why; goes into the history of sessions or commands
+    #[arg(long, visible_alias = "comment")]
     reason: Option<String>,
     #[command(flatten)]
     liveness: Liveness,
@@ -92,5 +115,16 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     {
         return Err(Failure::usage("there is no command").into());
     }
-    one::run(global, args).await
+    one::check_name(&args.command)?;
+    if args.targets.is_empty() {
+        return one::run(global, args).await;
+    }
+    if !args.no_stdin && !one::has_no_input() {
+        return Err(
+            Failure::usage("Run Command has no standard input, and there is some")
+                .hint("give -n, or < /dev/null, if it is not for the command")
+                .into(),
+        );
+    }
+    fleet::run(global, &args).await
 }

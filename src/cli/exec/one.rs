@@ -100,6 +100,11 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
 /// What is asked for, and how it will come.
 fn request(args: &Args, target: String) -> Result<(Way, StartSession), Failure> {
     let words = &args.command;
+    if args.powershell && args.timeout.is_some() {
+        return Err(Failure::usage(
+            "--timeout works with --powershell only for --targets",
+        ));
+    }
     let mut parameters = parameters::parse(&args.parameters)?;
     let mark = format!("ssmx-exit-{}:", uuid::Uuid::new_v4().simple());
     let (way, command) = match (&args.document, args.powershell, args.tty) {
@@ -137,7 +142,6 @@ fn request(args: &Args, target: String) -> Result<(Way, StartSession), Failure> 
         ))
         .hint("give the long part as standard input"));
     }
-    check_name(words)?;
     parameters.push(("command".to_owned(), vec![command]));
     let document_name = args.document.clone().unwrap_or(INTERACTIVE.to_owned());
     let request = StartSession {
@@ -150,7 +154,7 @@ fn request(args: &Args, target: String) -> Result<(Way, StartSession), Failure> 
 }
 
 /// Shells take what begins with a dash for an option.
-fn check_name(words: &[OsString]) -> Result<(), Failure> {
+pub fn check_name(words: &[OsString]) -> Result<(), Failure> {
     let name = words.first().map(|name| name.to_string_lossy());
     match name {
         Some(name) if name.starts_with('-') => {
@@ -162,7 +166,7 @@ fn check_name(words: &[OsString]) -> Result<(), Failure> {
 }
 
 /// Whether nobody has put anything into standard input: it is a terminal or the null device.
-fn has_no_input() -> bool {
+pub fn has_no_input() -> bool {
     std::io::stdin().is_terminal() || is_null()
 }
 

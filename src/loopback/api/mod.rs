@@ -4,6 +4,7 @@ mod ecs;
 mod instance_connect;
 mod kms;
 mod nodes;
+mod run_command;
 mod ssm;
 
 use std::convert::Infallible;
@@ -31,6 +32,8 @@ const BODY: usize = 256 << 10;
 const IDLE: Duration = Duration::from_secs(30);
 /// The account of everything here.
 const ACCOUNT: &str = "000000000000";
+
+pub(super) use self::run_command::Sent;
 
 /// An error as the services word it.
 struct Refusal {
@@ -180,6 +183,13 @@ fn handle(
         ("ssm", "DescribeInstanceInformation") => {
             nodes::describe_information(shared, region, &input)
         }
+        ("ssm", "SendCommand") => run_command::send_command(shared, region, &input),
+        ("ssm", "ListCommands") => run_command::list_commands(shared, &input),
+        ("ssm", "ListCommandInvocations") => {
+            run_command::list_command_invocations(shared, &input)
+        }
+        ("ssm", "GetCommandInvocation") => run_command::get_command_invocation(shared, &input),
+        ("ssm", "CancelCommand") => run_command::cancel_command(shared, &input),
         ("kms", "GenerateDataKey") => kms::generate_data_key(shared, &input),
         ("ec2-instance-connect", "SendSSHPublicKey") => {
             instance_connect::send_ssh_public_key(shared, &input)

@@ -40,6 +40,7 @@
 
 mod frames;
 mod mark;
+mod outgoing;
 mod running;
 pub mod script;
 

@@ -1,16 +1,14 @@
 //! The loop of a command: frames one way, input the other, signals and deadlines.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::frames::{Encoding, Frame, Frames};
-use super::{Failure, TIMED_OUT, WINDOW};
+use super::outgoing::{self, Outgoing};
+use super::{Failure, TIMED_OUT};
 use crate::aws::Aws;
 use crate::channel::{Channel, DataSender, End, Ended, Event};
 use crate::session::ending::{Outcome, SessionFailure, printable};
@@ -20,8 +18,6 @@ use crate::session::notices::LossNotice;
 use crate::session::opening::Opened;
 use crate::terminal::{self, Input, Output, Signal};
 
-/// The longest piece of input, in characters as it is sent.
-const PIECE: usize = 16_000;
 /// How long a command that was told to end may take, before the session is ended over it.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the session may take to end behind its command.
@@ -30,10 +26,6 @@ const FAREWELL: Duration = Duration::from_secs(3);
 const HELD_OPEN: Duration = Duration::from_secs(3);
 /// What is kept of what the node says instead of running the command, in bytes.
 const SAID: usize = 300;
-const INTERRUPT: &[u8] = &[0x03];
-const QUIT: &[u8] = &[0x1c];
-const TERMINATE: &[u8] = b"T.";
-const END_OF_INPUT: &[u8] = b"E.";
 
 /// A session in force that runs a command.
 pub struct Running {
@@ -47,11 +39,7 @@ pub struct Running {
     encoding: Option<Encoding>,
     wants_input: bool,
     input: Option<Input>,
-    /// Read, not sent yet.
-    chunk: Bytes,
-    to_send: VecDeque<Bytes>,
-    /// Characters sent that the wrapper has not passed on.
-    on_the_way: usize,
+    outgoing: Outgoing,
     /// What came before the wrapper was at work.
     said: Vec<u8>,
     exit_code: Option<i32>,
@@ -95,9 +83,7 @@ impl Running {
             encoding: None,
             wants_input,
             input: None,
-            chunk: Bytes::new(),
-            to_send: VecDeque::new(),
-            on_the_way: 0,
+            outgoing: Outgoing::default(),
             said: Vec::new(),
             exit_code: None,
             done: false,
@@ -115,7 +101,9 @@ impl Running {
     /// Runs the command to its end.
     pub async fn run(mut self) -> Result<Outcome, Failure> {
         let exit = loop {
-            self.fill();
+            if let Some(encoding) = self.encoding {
+                self.outgoing.fill(encoding);
+            }
             let woken = self.wait().await;
             if let Some(exit) = self.handle(woken) {
                 break exit;
@@ -165,8 +153,9 @@ impl Running {
             self.held_open,
         ];
         let deadline = deadlines.into_iter().flatten().min();
-        let input = self.input.as_mut().filter(|_| self.chunk.is_empty());
-        let sends = !self.to_send.is_empty();
+        let wants = self.outgoing.wants_input();
+        let input = self.input.as_mut().filter(|_| wants);
+        let sends = !self.outgoing.is_empty();
         tokio::select! {
             signal = self.front.signals.next() => Woken::Signal(signal),
             event = self.channel.next(), if !self.writing => Woken::Event(event),
@@ -174,7 +163,7 @@ impl Running {
                 Woken::Written(written)
             }
             typed = next_input(input) => Woken::Typed(typed),
-            sent = send(&self.sender, &mut self.to_send), if sends => Woken::Sent(sent),
+            sent = self.outgoing.send(&self.sender), if sends => Woken::Sent(sent),
             () = until(deadline) => Woken::Deadline,
         }
     }
@@ -186,7 +175,7 @@ impl Running {
             // The channel's task ends only after its last event.
             Woken::Event(None) => Some(Exit::Channel(End::Closed(String::new()))),
             Woken::Typed(Some(Ok(chunk))) => {
-                self.chunk = chunk;
+                self.outgoing.input(chunk);
                 None
             }
             Woken::Typed(ended) => {
@@ -194,14 +183,14 @@ impl Running {
                     debug!(%error, "standard input failed");
                 }
                 self.input = None;
-                self.to_send.push_back(Bytes::from_static(END_OF_INPUT));
+                self.outgoing.push(outgoing::END);
                 None
             }
             Woken::Sent(sent) => {
                 if sent.is_err() {
                     // The channel's last event is on its way; nobody takes this any more.
                     self.stop_input();
-                    self.to_send.clear();
+                    self.outgoing.clear();
                 }
                 None
             }
@@ -246,7 +235,7 @@ impl Running {
                         Ok(input) => self.input = Some(input),
                         Err(error) => {
                             debug!(%error, "standard input cannot be read");
-                            self.to_send.push_back(Bytes::from_static(END_OF_INPUT));
+                            self.outgoing.push(outgoing::END);
                         }
                     }
                 }
@@ -268,7 +257,7 @@ impl Running {
                 self.front.stderr.push(bytes.into());
                 self.writing = true;
             }
-            Frame::Taken(length) => self.on_the_way = self.on_the_way.saturating_sub(length),
+            Frame::Taken(length) => self.outgoing.taken(length),
             Frame::Closed => self.stop_input(),
             Frame::Exit(status) => {
                 self.exit_code = Some(status);
@@ -286,31 +275,10 @@ impl Running {
         }
     }
 
-    /// Writes input as the wrapper reads it, as far as the window goes.
-    fn fill(&mut self) {
-        let Some(encoding) = self.encoding else {
-            return;
-        };
-        while !self.chunk.is_empty() && self.on_the_way + PIECE <= WINDOW {
-            let most = match encoding {
-                Encoding::Base64 => PIECE / 4 * 3,
-                Encoding::Numbers => PIECE / 4,
-            };
-            let piece = self.chunk.split_to(most.min(self.chunk.len()));
-            let mut text = match encoding {
-                Encoding::Base64 => BASE64.encode(&piece),
-                Encoding::Numbers => piece.iter().map(|byte| format!("\\{byte:03o}")).collect(),
-            };
-            self.on_the_way += text.len();
-            text.push('.');
-            self.to_send.push_back(text.into());
-        }
-    }
-
     /// The command takes no more.
     fn stop_input(&mut self) {
         self.input = None;
-        self.chunk.clear();
+        self.outgoing.stop_input();
     }
 
     fn handle_signal(&mut self, signal: Signal) -> Option<Exit> {
@@ -325,10 +293,10 @@ impl Running {
             Signal::Interrupt | Signal::Quit => {
                 self.interrupted = true;
                 // The kernel of the node takes it out of the input, wherever it stands.
-                self.to_send.push_front(Bytes::from_static(match signal {
-                    Signal::Quit => QUIT,
-                    _ => INTERRUPT,
-                }));
+                self.outgoing.push_first(match signal {
+                    Signal::Quit => outgoing::QUIT,
+                    _ => outgoing::INTERRUPT,
+                });
                 None
             }
             Signal::Terminate if self.leave_at.is_some() => leave,
@@ -347,7 +315,7 @@ impl Running {
 
     /// Asks the command to end, and sees to it that all ends.
     fn terminate(&mut self, outcome: Outcome) {
-        self.to_send.push_back(Bytes::from_static(TERMINATE));
+        self.outgoing.push(outgoing::TERMINATE);
         self.leave_at = Some((Instant::now() + GRACE, outcome));
     }
 
@@ -392,14 +360,6 @@ fn tell(text: Option<String>) {
     if let Some(text) = text {
         terminal::notice(&text);
     }
-}
-
-async fn send(sender: &DataSender, queue: &mut VecDeque<Bytes>) -> Result<(), Ended> {
-    let permit = sender.reserve().await?;
-    if let Some(data) = queue.pop_front() {
-        permit.send(data);
-    }
-    Ok(())
 }
 
 async fn written(stdout: &mut Output, stderr: &mut Output) -> std::io::Result<()> {

@@ -99,7 +99,14 @@ pub fn powershell_call(words: &[OsString]) -> String {
             .replace('\u{2019}', "\u{2019}\u{2019}")
             .replace('\u{201a}', "\u{201a}\u{201a}")
             .replace('\u{201b}', "\u{201b}\u{201b}");
-        call.push_str(&format!(" '{word}'"));
+        // The service has a meaning for two braces.
+        match word.contains("{{") {
+            true => {
+                let word = word.replace("{{", "{'+'{").replace("{{", "{'+'{");
+                call.push_str(&format!(" ('{word}')"));
+            }
+            false => call.push_str(&format!(" '{word}'")),
+        }
     }
     call
 }
@@ -180,6 +187,8 @@ mod tests {
             powershell_call(&words),
             "& 'a b' 'it''s' '\u{2019}\u{2019}' '$x'"
         );
+        let braces = powershell_call(&["{{{a".into()]);
+        assert_eq!(braces, "& ('{'+'{'+'{a')");
         let command = powershell_marked(&words, "mark");
         assert!(command.is_ascii());
     }

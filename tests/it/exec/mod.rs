@@ -1,5 +1,6 @@
 //! `ssmx exec` as a program, through loopback.
 
+mod fleet;
 mod one;
 mod streams;
 mod terminal;
