@@ -7,6 +7,7 @@ use crate::channel::{ConnectError, End, ReconnectError};
 use crate::protocol::error::SessionError;
 use crate::protocol::smux;
 use crate::session::forward::bind::BindError;
+use crate::terminal::excerpt;
 
 /// How agents begin to say that they cannot connect to the destination of a port session.
 const UNREACHABLE: &str = "Unable to connect to specified port";
@@ -70,6 +71,9 @@ pub enum SessionFailure {
     /// The agent sends something else than multiplexed connections.
     #[error("the agent does not multiplex connections as it should: {0}")]
     NotSmux(#[from] smux::Error),
+    /// The agent carries one connection at a time, and does not let go of one that is closed.
+    #[error("the agent goes on sending the output of a connection that is closed")]
+    NeverQuiet,
     /// There is nowhere to accept local connections.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -137,6 +141,9 @@ impl SessionFailure {
             Self::Protocol(_) | Self::NotSmux(_) => {
                 "start a new session; --debug shows what the agent sent".into()
             }
+            Self::NeverQuiet => "update the agent: those after 3.0.196.0 carry many connections at \
+                 once"
+                .into(),
             Self::Bind(error) => return error.hint(),
             Self::NotForwarding(_) => "use a document of the type Port with \
                  LocalPortForwarding, such as AWS-StartPortForwardingSession"
@@ -151,12 +158,14 @@ impl SessionFailure {
     }
 }
 
-/// A text of the service on one line, without what could move the cursor.
+/// A text of the service on one line, without what could move the cursor; cut if it is long.
 pub fn printable(text: &str) -> String {
-    text.split(|c: char| c.is_control())
+    let line = text
+        .split(|c: char| c.is_control())
         .filter(|part| !part.trim().is_empty())
         .collect::<Vec<_>>()
-        .join(" ")
+        .join(" ");
+    excerpt(&line).into_owned()
 }
 
 /// A reason of the service or of an agent, to be part of a line: [`printable`], without a full
@@ -210,6 +219,8 @@ mod tests {
         for (reason, text) in cases {
             assert_eq!(sentence(reason), text);
         }
+        let length = sentence(&"A".repeat(1_000_000)).len();
+        assert!((1000..1010).contains(&length), "{length}");
         let ended = |reason: &str| SessionFailure::of(End::Closed(reason.into())).to_string();
         assert_eq!(ended("No."), "the session ended: No");
         assert_eq!(ended(""), "the session ended without a reason");

@@ -37,7 +37,7 @@ use unix as os;
 use windows as os;
 
 pub use input::Input;
-pub use notice::{ColorChoice, color_allowed, notice, notices, set_color};
+pub use notice::{ColorChoice, color_allowed, excerpt, notice, notices, set_color};
 pub use os::{RawMode, Signals};
 pub use output::Output;
 pub use parent::Parent;
@@ -69,6 +69,16 @@ pub enum Signal {
     Resize,
     /// SIGCONT: we run again, see [`resume`]. Never on Windows.
     Continue,
+}
+
+/// What becomes of signals of the keyboard that the parent had ignored, as shells do for jobs in
+/// the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    /// They stay so, for children as well.
+    LeftAlone,
+    /// They count.
+    Heeded,
 }
 
 impl Signal {

@@ -1,9 +1,14 @@
 //! One-line notices to the user on standard error.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::os;
+
+/// The most of a text that is shown, in bytes: a terminal or a pipe that takes a line at all takes
+/// so much of it at once.
+const MOST: usize = 1000;
 
 /// Whether output to terminals may be styled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,8 +61,8 @@ pub fn notices(texts: &[String]) {
 /// Writes `ssmx: TEXT` as a line of its own on standard error, dim if that may be.
 ///
 /// In raw mode the line starts below the one that the cursor is in, since there may be
-/// a prompt in that. Control characters in the text are replaced. Should standard error
-/// not take the line, it is lost.
+/// a prompt in that. Control characters in the text are replaced, and long texts are cut. Should
+/// standard error not take the line, it is lost.
 pub fn notice(text: &str) {
     if !os::stderr_takes_a_line() {
         return;
@@ -68,8 +73,16 @@ pub fn notice(text: &str) {
     drop(io::stderr().write_all(line.as_bytes()));
 }
 
+/// The text, or as much of it as is worth a line, at a character boundary.
+pub fn excerpt(text: &str) -> Cow<'_, str> {
+    match text.len() {
+        ..=MOST => text.into(),
+        _ => format!("{}…", &text[..text.floor_char_boundary(MOST)]).into(),
+    }
+}
+
 fn line(text: &str, raw: bool, dim: bool) -> String {
-    let text: String = text
+    let text: String = excerpt(text)
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
@@ -94,12 +107,22 @@ fn lines(texts: &[String], raw: bool, dim: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{line, lines};
+    use super::{MOST, excerpt, line, lines};
 
     #[test]
     fn a_notice_is_one_line() {
         assert_eq!(line("resumed", false, false), "ssmx: resumed\n");
         assert_eq!(line("a\r\nb\x1b[2J", false, false), "ssmx: a  b [2J\n");
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let text = "ü".repeat(MOST / 2);
+        assert_eq!(excerpt(&text), text);
+        let cut = excerpt(&format!("x{text}")).into_owned();
+        assert_eq!(cut, format!("x{}…", "ü".repeat(MOST / 2 - 1)));
+        assert_eq!(excerpt(&cut).len(), cut.len());
+        assert!(line(&"x".repeat(1_000_000), true, true).len() < 2 * MOST);
     }
 
     #[test]
