@@ -14,6 +14,7 @@ use tracing::debug;
 
 use super::bind::{Bind, BindError, Host, plain};
 use super::descriptors::Reserve;
+use super::proxy::Claim;
 use super::repeats::Repeats;
 pub use super::socket::LocalSocket;
 #[cfg(unix)]
@@ -65,6 +66,8 @@ pub struct Accepted {
     pub peer: String,
     /// When it came.
     pub since: Instant,
+    /// What keeps its session from being taken for unused until it is carried.
+    pub(super) claim: Option<Claim>,
 }
 
 impl Accepted {
@@ -74,6 +77,7 @@ impl Accepted {
             socket,
             peer,
             since: Instant::now(),
+            claim: None,
         }
     }
 }

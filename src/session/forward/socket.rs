@@ -3,7 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -23,6 +23,10 @@ pub enum LocalSocket {
     #[cfg(unix)]
     Unix(UnixStream),
 }
+
+/// A connection that others look at, too.
+#[derive(Debug)]
+pub struct Shared<'a>(&'a LocalSocket);
 
 /// Calls a method of the stream inside.
 macro_rules! delegate {
@@ -75,7 +79,68 @@ impl AsyncWrite for LocalSocket {
     }
 }
 
+/// Calls a method of the stream that is shared.
+macro_rules! of_shared {
+    ($self:ident, $method:ident, $($argument:expr),*) => {
+        match $self.0 {
+            LocalSocket::Tcp(stream) => stream.$method($($argument),*),
+            #[cfg(unix)]
+            LocalSocket::Unix(stream) => stream.$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Shared<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(of_shared!(self, poll_read_ready, context))?;
+            match of_shared!(self, try_read, buffer.initialize_unfilled()) {
+                Ok(length) => {
+                    buffer.advance(length);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Shared<'_> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(of_shared!(self, poll_write_ready, context))?;
+            match of_shared!(self, try_write, data) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                wrote => return Poll::Ready(wrote),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection is to be shut down by its owner.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl LocalSocket {
+    /// The same, to be read and written while others look at it.
+    pub fn shared(&self) -> Shared<'_> {
+        Shared(self)
+    }
+
     /// Whether the other end has gone, or will send nothing, and has not sent anything.
     pub fn is_gone(&self) -> bool {
         match self.peek() {

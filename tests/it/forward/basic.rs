@@ -243,6 +243,23 @@ fn late_output_of_one_connection_never_reaches_the_next() {
 }
 
 #[test]
+fn an_agent_that_never_stops_sending_is_left_for_another() {
+    let tunnel = Tunnel::open(BASIC, serve(echo));
+    let mut stream = tunnel.connect();
+    exchange(&mut stream, b"before");
+    drop(stream);
+    let began = Instant::now();
+    while tunnel.loopback.stats().ended == 0 {
+        assert!(began.elapsed() < DEADLINE, "it is waited for");
+        tunnel.loopback.inject_output(b"more");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(tunnel.gone(), Gone::Finished);
+    exchange(&mut tunnel.connect(), b"after");
+    assert_eq!(tunnel.loopback.stats().started, 2);
+}
+
+#[test]
 fn who_has_said_all_still_gets_the_answer() {
     let port = serve(|_, mut stream| {
         let mut request = [0; 7];

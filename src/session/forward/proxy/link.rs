@@ -12,7 +12,9 @@ use super::destination::Destination;
 use super::refusal::{Refusal, Why};
 
 /// Connections that may wait to be carried by a session that is there.
-const QUEUE: usize = 64;
+const QUEUE: usize = 256;
+/// Clients that may wait for a session to be there.
+const WAITING: usize = 64;
 
 /// How a link does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +41,8 @@ pub struct Link {
     farewell: OnceLock<String>,
 }
 
-/// A link that somebody is about to use: it is not idle while this lives.
+/// A link that somebody is about to use, or whose connection waits to be carried: it is not idle
+/// while this lives.
 #[derive(Debug)]
 pub struct Claim(Arc<Link>);
 
@@ -107,9 +110,16 @@ impl Link {
 
     /// Whether nobody uses it, nor is about to.
     pub fn is_idle(&self) -> bool {
-        *self.claims.borrow() == 0
-            && *self.open.borrow() == 0
-            && self.queue.capacity() == self.queue.max_capacity()
+        *self.claims.borrow() == 0 && *self.open.borrow() == 0
+    }
+
+    /// Whether as many wait as may.
+    fn is_crowded(&self) -> bool {
+        let most = match *self.state.borrow() {
+            State::Starting => WAITING,
+            _ => QUEUE,
+        };
+        *self.claims.borrow() >= most
     }
 }
 
@@ -160,8 +170,11 @@ impl Claim {
     /// # Errors
     ///
     /// The connection is given back: the link is over.
-    pub async fn carry(self, accepted: Accepted) -> Result<(), Accepted> {
-        self.0.queue.send(accepted).await.map_err(|error| error.0)
+    pub async fn carry(self, mut accepted: Accepted) -> Result<(), Accepted> {
+        let link = Arc::clone(&self.0);
+        // Whoever takes it counts it among the open ones before this one is gone.
+        accepted.claim = Some(self);
+        link.queue.send(accepted).await.map_err(|error| error.0)
     }
 }
 
@@ -207,13 +220,17 @@ impl Links {
     ///
     /// # Errors
     ///
-    /// There are enough, all of them in use.
+    /// There are enough links, all of them in use, or enough who wait for this one.
     pub fn claim(
         &mut self,
         destination: &Destination,
         open: watch::Receiver<usize>,
     ) -> Result<Claimed, Refusal> {
         if let Some(entry) = self.links.get_mut(destination) {
+            if entry.link.is_crowded() {
+                let text = format!("too many wait to be connected to {destination} already");
+                return Err(Refusal::new(Why::Busy, text));
+            }
             entry.used = Instant::now();
             let claim = Claim::new(&entry.link);
             return Ok(Claimed { claim, new: None });
@@ -287,6 +304,7 @@ impl Links {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::listener::LocalSocket;
     use super::*;
     use futures_util::FutureExt as _;
     use std::time::Duration;
@@ -349,6 +367,41 @@ mod tests {
         drop(open);
         assert!(users.changed().now_or_never().is_none());
         assert!(known(&mut links, "a").is_none(), "it was forgotten");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_link_is_in_use_while_a_connection_waits_to_be_carried() {
+        let mut links = Links::new(1);
+        let (_open, counted) = count();
+        let claimed = links.claim(&to("a"), counted).expect("room");
+        let (link, mut queue) = claimed.new.expect("a new link");
+        let (socket, _other) = tokio::net::UnixStream::pair().unwrap();
+        let accepted = Accepted::new(LocalSocket::Unix(socket), String::new());
+        claimed.claim.carry(accepted).await.expect("there is room");
+        assert!(!links.retire(&link));
+        // The session was over before, and there is none yet that could carry it.
+        let taken = queue.recv().await.expect("it waits");
+        assert!(!links.retire(&link));
+        drop(taken);
+        assert!(links.retire(&link));
+    }
+
+    #[tokio::test]
+    async fn so_many_wait_and_no_more() {
+        let mut links = Links::new(2);
+        let (claim, link, _open) = new(&mut links, "a");
+        let mut claims = vec![claim];
+        for most in [WAITING, QUEUE] {
+            while claims.len() < most {
+                claims.push(known(&mut links, "a").expect("room"));
+            }
+            let refused = links.claim(&to("a"), count().1).expect_err("full");
+            assert_eq!(refused.why, Why::Busy);
+            link.set(State::Up);
+        }
+        claims.pop();
+        assert!(known(&mut links, "a").is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -24,7 +24,7 @@ mod refusal;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tracing::debug;
 
@@ -33,15 +33,15 @@ use super::listener::Accepted;
 use super::report::Reporter;
 use crate::mux::Socket as _;
 
-use self::link::Claim;
 use self::pool::Pool;
 use self::refusal::Why;
 
 pub use destination::Destination;
+pub(super) use link::Claim;
 pub use notice::ProxyNotice;
 pub use pool::Options;
 
-/// Clients at once that have not been connected yet; more stay in the backlog.
+/// Clients at once that have not said yet where they want to go; more stay in the backlog.
 const CLIENTS: usize = 256;
 
 /// A proxy.
@@ -68,13 +68,14 @@ impl Proxy {
     /// ends all sessions.
     pub async fn run(self, queue: &mut mpsc::Receiver<Accepted>, stop: &mut Stop) {
         let pool = Arc::new(self.pool);
+        let places = Arc::new(Semaphore::new(CLIENTS));
         let mut clients = JoinSet::new();
         loop {
             tokio::select! {
                 () = stop.wanted() => break,
-                accepted = queue.recv(), if clients.len() < CLIENTS => match accepted {
-                    Some(accepted) => {
-                        clients.spawn(serve(Arc::clone(&pool), accepted));
+                next = next(&places, queue) => match next {
+                    Some((place, accepted)) => {
+                        clients.spawn(serve(Arc::clone(&pool), place, accepted));
                     }
                     None => break,
                 },
@@ -88,9 +89,19 @@ impl Proxy {
     }
 }
 
+/// The next client, once there is a place for it. Safe to cancel.
+async fn next(
+    places: &Arc<Semaphore>,
+    queue: &mut mpsc::Receiver<Accepted>,
+) -> Option<(OwnedSemaphorePermit, Accepted)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    Some((place, queue.recv().await?))
+}
+
 /// Hears what a client wants, and has it.
-async fn serve(pool: Arc<Pool>, mut accepted: Accepted) {
-    let request = match front::greet(&mut accepted.socket).await {
+async fn serve(pool: Arc<Pool>, place: OwnedSemaphorePermit, mut accepted: Accepted) {
+    let mut socket = accepted.socket.shared();
+    let request = match front::greet(&mut socket).await {
         Ok(request) => request,
         Err(rejected) => {
             debug!(peer = accepted.peer, %rejected, "a client was sent away");
@@ -105,7 +116,16 @@ async fn serve(pool: Arc<Pool>, mut accepted: Accepted) {
     };
     let destination = request.destination().clone();
     debug!(peer = accepted.peer, %destination, "asked for");
-    match pool.connect(&destination).await {
+    // Those who wait for one destination are not to keep others out.
+    drop(place);
+    let connected = tokio::select! {
+        connected = pool.connect(&destination) => connected,
+        () = accepted.socket.gone() => {
+            debug!(peer = accepted.peer, "gone before there was a session");
+            return;
+        }
+    };
+    match connected {
         Ok(claim) => {
             if let Err(error) = request.accept().await {
                 debug!(peer = accepted.peer, %error, "gone before it was connected");
@@ -133,9 +153,8 @@ async fn serve(pool: Arc<Pool>, mut accepted: Accepted) {
 
 /// Has a connection carried whose client believes that it is connected.
 async fn carry(pool: &Arc<Pool>, destination: &Destination, claim: Claim, accepted: Accepted) {
-    let mut handed = claim
-        .carry(Accepted::new(accepted.socket, accepted.peer))
-        .await;
+    let accepted = Accepted::new(accepted.socket, accepted.peer);
+    let mut handed = claim.carry(accepted).await;
     while let Err(back) = handed {
         // The session ended just now.
         match pool.connect(destination).await {
