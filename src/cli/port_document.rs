@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::report::Failure;
 use crate::aws::StartSession;
 use crate::session::forward::bind::{Bind, BindError, Host};
+use crate::terminal::Ignored;
 
 const SSH: &str = "AWS-StartSSHSession";
 const FORWARD: &str = "AWS-StartPortForwardingSession";
@@ -48,6 +49,19 @@ pub fn bind(request: &StartSession) -> Result<Option<Bind>, Failure> {
         host: Host::from_environment(),
         port,
     }))
+}
+
+/// What becomes of signals that the parent had ignored: whoever begins a tunnel in the background
+/// of a script does not want it to end by the keys that end something else.
+pub fn ignored(request: &StartSession) -> Ignored {
+    let is_port = matches!(
+        request.document_name.as_deref(),
+        Some(SSH | FORWARD | FORWARD_TO_HOST | FORWARD_TO_SOCKET)
+    );
+    match is_port {
+        true => Ignored::LeftAlone,
+        false => Ignored::Heeded,
+    }
 }
 
 /// A place where nothing can be accepted, as it is reported.

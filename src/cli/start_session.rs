@@ -82,13 +82,14 @@ impl Manners {
 
 /// Runs the subcommand; the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
-    let options = args.manners.options();
+    let mut options = args.manners.options();
     let restart = !args.no_restart;
     let (target, mut request) = request(args)?;
     target::check(
         target.as_deref(),
         "give --target i-… (or a name), or Target in --cli-input-json",
     )?;
+    options.ignored = port_document::ignored(&request);
     // A port that cannot be had is no reason to begin a session.
     let listener = match port_document::bind(&request)? {
         Some(bind) => Some(
@@ -130,7 +131,8 @@ pub(super) async fn start(aws: &Aws, request: &StartSession) -> anyhow::Result<S
     // This may ask the user, who may answer with Ctrl-C.
     let what = format!("cannot start a session on {}", request.target);
     aws.prepare(&what).await?;
-    let mut signals = Signals::install().context("cannot listen for signals")?;
+    let signals = Signals::install_for(port_document::ignored(request));
+    let mut signals = signals.context("cannot listen for signals")?;
     let asked = aws.start_session(request);
     tokio::pin!(asked);
     let first = tokio::select! {

@@ -42,8 +42,8 @@ pub struct Front {
 impl Front {
     /// For the session of this id.
     pub fn new(options: Options, session_id: &str) -> Result<Self, SessionFailure> {
-        let signals =
-            Signals::install().map_err(SessionFailure::local("cannot listen for signals"))?;
+        let signals = Signals::install_for(options.ignored)
+            .map_err(SessionFailure::local("cannot listen for signals"))?;
         let parent = match options.style {
             Style::Plugin => Parent::watch_aws_cli(),
             Style::Native => Parent::unwatched(),

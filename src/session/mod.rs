@@ -21,6 +21,7 @@ use self::opening::Opening;
 use crate::aws::{Aws, SessionGrant};
 use crate::channel;
 use crate::protocol::SessionType;
+use crate::terminal::Ignored;
 
 pub use ending::{Outcome, SessionFailure};
 
@@ -59,6 +60,8 @@ pub struct Options {
     pub hold_announcement: bool,
     /// Whether the end of a piped standard input is passed on, as end-of-file characters.
     pub send_eof: bool,
+    /// What becomes of signals that the parent had ignored.
+    pub ignored: Ignored,
     /// Told at the end of the output, with the exit status behind it; see [`exec::Mark`].
     pub mark: Option<String>,
     /// The channel's.
@@ -72,6 +75,7 @@ impl Default for Options {
             escape: Some(b'~'),
             hold_announcement: false,
             send_eof: true,
+            ignored: Ignored::Heeded,
             mark: None,
             channel: channel::Options::default(),
         }

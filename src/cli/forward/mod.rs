@@ -97,7 +97,7 @@ pub struct Manners {
         hide_short_help = true
     )]
     slow_reader_timeout: u32,
-    /// Seconds after which -D ends a session that nobody uses
+    /// Seconds after which -D ends a session that nobody uses; 0 for never
     #[arg(
         long,
         value_name = "SECONDS",
@@ -235,6 +235,7 @@ fn lead(
 ) -> Bound {
     let seconds = |n: u32| Duration::from_secs(n.into());
     let slow_reader = manners.slow_reader_timeout;
+    let idle = manners.idle_timeout;
     let reason = wish.reason.as_ref().or(manners.reason.as_ref());
     let destination = forward.as_ref().map(|forward| Destination {
         shown: match forward.destination.is_the_node() {
@@ -260,7 +261,7 @@ fn lead(
             None => Leads::Anywhere {
                 target: target.to_owned(),
                 reason: reason.cloned(),
-                idle: seconds(manners.idle_timeout),
+                idle: (idle > 0).then(|| seconds(idle)),
             },
         },
         settings: Settings {

@@ -18,12 +18,15 @@ use crate::session::forward::proxy::{self, Proxy};
 use crate::session::forward::report::Reporter;
 use crate::session::forward::route::{Begin, Route, Settings};
 use crate::session::forward::{Over, Stop, Stopper};
-use crate::terminal::Signals;
+use crate::terminal::{Ignored, Signals};
 
 /// How long connections of a command that has ended may take to end too.
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long what is still to be told may take.
 const TELL: Duration = Duration::from_secs(1);
+
+/// The exit status of what a hangup has ended.
+const HUNG_UP: u8 = 128 + 1;
 
 /// A place that accepts, and where it leads.
 pub struct Bound {
@@ -41,7 +44,7 @@ pub enum Leads {
     Anywhere {
         target: String,
         reason: Option<String>,
-        idle: Duration,
+        idle: Option<Duration>,
     },
 }
 
@@ -64,7 +67,8 @@ pub struct Tunnels {
 impl Tunnels {
     /// Begins to bring them up. Must be called within a tokio runtime.
     pub fn start(bound: Vec<Bound>, lazy: bool, json: bool) -> anyhow::Result<Self> {
-        let signals = Signals::install().context("cannot listen for signals")?;
+        let signals = Signals::install_for(Ignored::LeftAlone);
+        let signals = signals.context("cannot listen for signals")?;
         let (reporter, reports) = Reporter::new();
         let stopper = Stopper::new();
         let mut work = JoinSet::new();
@@ -119,6 +123,11 @@ impl Tunnels {
     /// down. The exit status, and who tells it unless stdout is stuck.
     pub async fn run(mut self, command: &[OsString]) -> (anyhow::Result<u8>, Option<Teller>) {
         let result = self.live(command).await;
+        match result {
+            // The terminal is gone, and soon whatever was in it.
+            Ok(HUNG_UP) => self.stopper.leave_soon(),
+            _ => self.stopper.leave(),
+        }
         self.take_down().await;
         let told = timeout(TELL, &mut self.telling).await;
         (result, told.ok().and_then(Result::ok))
@@ -176,9 +185,8 @@ impl Tunnels {
         Ok(status)
     }
 
-    /// Ends all sessions, at once if a signal insists.
+    /// Waits until all sessions have ended; they do at once if a signal insists.
     async fn take_down(&mut self) {
-        self.stopper.leave();
         loop {
             tokio::select! {
                 ended = self.work.join_next() => {

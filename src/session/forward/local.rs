@@ -106,7 +106,11 @@ pub async fn run(
                 front.stdout.push(plugin::INTERRUPTED.into());
                 writing = true;
             }
-            stopper.leave();
+            match signal {
+                // The terminal is gone, and soon whatever was in it.
+                Signal::Hangup => stopper.leave_soon(),
+                _ => stopper.leave(),
+            }
         }
     };
     while let Some(report) = reports.try_next() {

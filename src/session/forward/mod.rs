@@ -23,9 +23,11 @@ mod unix_socket;
 
 use super::ending::{Outcome, SessionFailure};
 use super::front::Front;
+use super::Style;
 use super::opening::Opened;
 use crate::aws::StartSession;
 use crate::protocol::SessionType;
+use crate::terminal;
 
 pub use listener::Listener;
 pub use over::{Over, Stop, Stopper};
@@ -42,15 +44,27 @@ pub struct Given {
 
 /// Runs a port session that the user started by itself, to its end.
 pub(super) async fn run(
-    front: Front,
+    mut front: Front,
     opened: Opened,
     given: Given,
 ) -> Result<Outcome, SessionFailure> {
+    if front.options.style == Style::Native {
+        // The AWS CLI ignores interrupts lest they end it, shells lest they end their jobs.
+        front.signals.leave_ignored_alone();
+    }
     let properties = match &opened.kind {
         SessionType::Port(properties) => Properties::read(properties),
         _ => Properties::default(),
     };
     if properties.mode(opened.features) == Mode::Stdio {
+        if let Some(listener) = given.listener {
+            terminal::notice(&format!(
+                "the session is for standard input and output: nothing is accepted on {}",
+                listener.place()
+            ));
+            // Whoever comes there is refused from now on.
+            drop(listener);
+        }
         return stdio::run(front, opened).await;
     }
     local::run(front, opened, given, &properties).await

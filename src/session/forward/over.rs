@@ -85,6 +85,7 @@ impl Over {
 enum Wish {
     Run,
     Leave,
+    LeaveSoon,
     LeaveAtOnce,
 }
 
@@ -110,6 +111,11 @@ impl Stopper {
     /// Sessions end in good order, within some seconds.
     pub fn leave(&self) {
         self.raise(Wish::Leave);
+    }
+
+    /// The same, if that can be had within a second or two: what we belong to is going down.
+    pub fn leave_soon(&self) {
+        self.raise(Wish::LeaveSoon);
     }
 
     /// Sessions that are still there are left as they are.
@@ -142,6 +148,11 @@ impl Stop {
     pub async fn wanted(&mut self) {
         // An error means that nobody is left to tell, which is a wish to end as well.
         let _ = self.0.wait_for(|wish| *wish > Wish::Run).await;
+    }
+
+    /// Whether an end is to be quick.
+    pub fn is_hasty(&self) -> bool {
+        *self.0.borrow() >= Wish::LeaveSoon
     }
 
     /// Waits until somebody insists, even on an end in bad order. Safe to cancel.
@@ -183,8 +194,13 @@ mod tests {
         assert!(stop.is_wanted());
         assert!(stop.wanted().now_or_never().is_some());
         assert!(stop.insisted().now_or_never().is_none());
+        assert!(!stop.is_hasty());
+        stopper.leave_soon();
+        assert!(stop.is_hasty());
+        assert!(stop.insisted().now_or_never().is_none());
         stopper.leave_at_once();
         stopper.leave();
+        assert!(stop.is_hasty());
         assert!(stop.insisted().now_or_never().is_some());
         assert!(stopper.listen().insisted().now_or_never().is_some());
     }

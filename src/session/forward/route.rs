@@ -348,6 +348,10 @@ async fn within_patience(work: impl Future<Output = ()>, stop: &mut Stop) {
 
 /// Ends what is left of a session.
 async fn conclude(mut opened: Opened, over: &Over, stop: &mut Stop) {
+    let patience = match stop.is_hasty() {
+        true => Patience::HASTY,
+        false => Patience::ORDERLY,
+    };
     let end = async {
         match over {
             Over::Closed(_) | Over::TimedOut => {}
@@ -366,7 +370,7 @@ async fn conclude(mut opened: Opened, over: &Over, stop: &mut Stop) {
                     features,
                     ..
                 } = &mut opened;
-                leave::terminate(aws, session_id, channel, *features, Patience::ORDERLY).await;
+                leave::terminate(aws, session_id, channel, *features, patience).await;
             }
         }
         opened.channel.close().await;

@@ -45,6 +45,10 @@ struct Session {
     chunk: Option<Bytes>,
     /// Whether stdout or stderr may be full.
     writing: bool,
+    /// Whether something was queued for stdout that may not be written yet.
+    unwritten: bool,
+    /// Nobody reads stdout any more: what was not written before is lost, and all that comes.
+    unread: bool,
     /// All input is handed over; waits for its acknowledgement.
     flush: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
     /// When the silence after the last input is long enough, once that is acknowledged.
@@ -78,6 +82,8 @@ pub async fn run(mut front: Front, opened: Opened) -> Result<Outcome, SessionFai
         input: None,
         chunk: None,
         writing: true,
+        unwritten: true,
+        unread: false,
         flush: None,
         silence: None,
         incomplete: false,
@@ -105,21 +111,30 @@ impl Session {
             let deadline = deadline.into_iter().flatten().min();
             let ended = self.input.is_none();
             let input = self.input.as_mut().filter(|_| self.chunk.is_none());
+            // Otherwise failures are noticed by the next that is written, which may never come.
+            let to_the_last = self.unread && self.unwritten;
             let exit = tokio::select! {
                 signal = self.front.signals.next() => handle_signal(signal),
                 () = self.front.parent.gone() => Some(Exit::Leave(Ok(Outcome::Signal(1)))),
-                () = self.partner.gone(ended) => {
-                    debug!("nobody is left at standard input and output");
-                    Some(Exit::Leave(Ok(Outcome::Ended { exit_code: None })))
+                () = self.partner.gone(ended || !self.unread) => {
+                    if ended || self.unread {
+                        debug!("nobody is left at standard input and output");
+                        Some(Exit::Leave(Ok(Outcome::Ended { exit_code: None })))
+                    } else {
+                        // Whoever writes to us may still want to.
+                        self.unread = true;
+                        None
+                    }
                 }
                 event = self.channel.next(), if !self.writing => match event {
                     Some(event) => self.handle_event(event),
                     // The channel's task ends only after its last event.
                     None => Some(Exit::Channel(End::Closed(String::new()))),
                 },
-                written = written(&mut self.front.stdout, &mut self.front.stderr), if self.writing => match written {
+                written = written(&mut self.front.stdout, &mut self.front.stderr, to_the_last), if self.writing || to_the_last => match written {
                     Ok(()) => {
                         self.writing = false;
+                        self.unwritten &= !to_the_last;
                         self.hear();
                         None
                     }
@@ -172,7 +187,7 @@ impl Session {
         match event {
             Event::Output(data) => {
                 self.front.stdout.push(data);
-                self.writing = true;
+                (self.writing, self.unwritten) = (true, true);
             }
             Event::CustomerMessage(text) => self.show(&text),
             Event::Lost(reason) => self.loss.lost(reason),
@@ -310,8 +325,16 @@ async fn told_again(signals: &mut Signals, just_told: bool) {
     enough(signals).await;
 }
 
-async fn written(stdout: &mut Output, stderr: &mut Output) -> std::io::Result<()> {
-    stdout.ready().await?;
+/// Waits until there is room for more, or all is written.
+async fn written(
+    stdout: &mut Output,
+    stderr: &mut Output,
+    to_the_last: bool,
+) -> std::io::Result<()> {
+    match to_the_last {
+        true => stdout.flush().await?,
+        false => stdout.ready().await?,
+    }
     // What is said is not worth ending for.
     let _ = stderr.ready().await;
     Ok(())

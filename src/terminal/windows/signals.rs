@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::signal::windows as events;
 use tokio::time::{Interval, MissedTickBehavior};
 
-use crate::terminal::{Signal, Size, size};
+use crate::terminal::{Ignored, Signal, Size, size};
 
 /// How often the console is asked for its size: it has no event for a change that could
 /// be had without taking the input too.
@@ -47,6 +47,14 @@ impl Signals {
             ticks,
         })
     }
+
+    /// The same: nothing is ever ignored.
+    pub fn install_for(_: Ignored) -> io::Result<Signals> {
+        Signals::install()
+    }
+
+    /// Nothing is ever ignored.
+    pub fn leave_ignored_alone(&mut self) {}
 
     /// The next event. Safe to cancel.
     pub async fn next(&mut self) -> Signal {

@@ -3,7 +3,7 @@
 #[cfg(unix)]
 mod basic;
 #[cfg(unix)]
-mod descriptors;
+mod inherited;
 #[cfg(unix)]
 mod listener;
 #[cfg(unix)]

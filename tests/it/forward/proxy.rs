@@ -84,7 +84,7 @@ async fn sessions_start_side_by_side_and_are_shared() {
 async fn what_nobody_uses_is_closed() {
     let port = echo_server().await;
     let idle = Duration::from_millis(300);
-    let mut running = start_with(peer(), |setup| setup.options.idle = idle).await;
+    let mut running = start_with(peer(), |setup| setup.options.idle = Some(idle)).await;
     let mut stream = running.through("one.internal", port).await;
     // In use for longer than that.
     tokio::time::sleep(idle * 2).await;
@@ -134,6 +134,59 @@ async fn there_are_so_many_sessions_and_no_more() {
     let (destination, why) = running.told(closed).await;
     assert_eq!(destination, format!("one.internal:{port}"));
     assert!(why.contains("place"), "{why}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn those_who_wait_for_one_destination_keep_nobody_else_out() {
+    let port = echo_server().await;
+    let running = start().await;
+    running.loopback.hold(Some("StartSession"));
+    let connect = |host: &str| format!("CONNECT {host}:{port} HTTP/1.1\r\n\r\n");
+    let mut waiting = Vec::new();
+    for _ in 0..300 {
+        let mut stream = running.connect().await;
+        let request = connect("one.internal");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        waiting.push(stream);
+    }
+    let mut other = running.connect().await;
+    let request = connect("two.internal");
+    other.write_all(request.as_bytes()).await.unwrap();
+    running.wait_for(|stats| stats.started == 2).await;
+    // Those who hang up make room for others.
+    let answer = running.ask(&connect("one.internal")).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    drop(waiting);
+    let mut late = loop {
+        let mut stream = running.connect().await;
+        let request = connect("one.internal");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = tokio::time::timeout(Duration::from_millis(300), stream.readable()).await;
+        if answer.is_err() {
+            break stream;
+        }
+    };
+    running.loopback.hold(None);
+    let established = "HTTP/1.1 200 Connection established\r\n\r\n";
+    for stream in [&mut late, &mut other] {
+        assert_eq!(
+            read(stream, established.len()).await,
+            established.as_bytes()
+        );
+        echo(stream, "hello").await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn sessions_may_be_kept_for_ever() {
+    let port = echo_server().await;
+    let running = start_with(peer(), |setup| setup.options.idle = None).await;
+    drop(running.through("one.internal", port).await);
+    let mut stream = running.through("one.internal", port).await;
+    echo(&mut stream, "hello").await;
+    assert_eq!(running.loopback.stats().started, 1);
     running.stop().await;
 }
 

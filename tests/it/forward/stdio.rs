@@ -126,6 +126,23 @@ fn bytes_pass_as_they_are_both_ways() {
 }
 
 #[test]
+fn output_that_nobody_reads_is_an_end_though_it_was_the_last() {
+    let loopback = loopback();
+    let (port, _) = serve(|mut stream| {
+        stream.read_exact(&mut [0; 3]).unwrap();
+        stream.write_all(b"bye").unwrap();
+        read_all(stream)
+    });
+    let mut child = in_pipes(session(&loopback, port));
+    let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    drop(stdout);
+    stdin.write_all(b"bye").unwrap();
+    // As by SIGPIPE, whoever may still want to write.
+    assert_eq!(wait(child), (String::new(), Some(128 + 13)));
+    drop(stdin);
+}
+
+#[test]
 fn a_lone_line_feed_stays_one() {
     let loopback = loopback();
     let (port, got) = serve(|mut stream| {

@@ -2,6 +2,7 @@
 //! nobody has used it for long.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -107,23 +108,26 @@ impl Carrier {
         } = self;
         let idle = teller.pool.idle();
         let mut users = link.users();
-        let mut unused = Some(Instant::now() + idle);
+        // If at all, when it is to end unless somebody uses it.
+        let deadline = || idle.map(|idle| Instant::now() + idle);
+        let mut leaving = false;
+        let mut unused = deadline();
         let run = route.run(Begin::With(opened), queue, &mut stop);
         tokio::pin!(run);
         let over = loop {
             tokio::select! {
                 over = &mut run => break over,
                 Some(report) = reports.next() => teller.pass_on(report.notice),
-                () = users.changed(), if unused.is_some() => {
+                () = users.changed(), if !leaving => {
                     teller.pool.touch(link);
-                    unused = Some(Instant::now() + idle);
+                    unused = deadline();
                 }
-                () = until(unused) => {
+                idle = passed(unused, idle), if !leaving => {
                     // Somebody may use it without a pause.
-                    unused = Some(Instant::now() + idle);
+                    unused = deadline();
                     if teller.pool.retire(link) {
                         link.leave(Some(format!("unused for {} s", idle.as_secs())));
-                        unused = None;
+                        leaving = true;
                     }
                 }
             }
@@ -138,10 +142,14 @@ impl Carrier {
     }
 }
 
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
+/// Waits until a time has passed by a deadline; for ever if there is none.
+async fn passed(deadline: Option<Instant>, time: Option<Duration>) -> Duration {
+    match (deadline, time) {
+        (Some(deadline), Some(time)) => {
+            sleep_until(deadline).await;
+            time
+        }
+        _ => std::future::pending().await,
     }
 }
 

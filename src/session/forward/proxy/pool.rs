@@ -31,8 +31,8 @@ pub struct Options {
     pub reason: Option<String>,
     /// How they behave.
     pub settings: Settings,
-    /// How long a session is kept that nobody uses.
-    pub idle: Duration,
+    /// How long a session is kept that nobody uses; `None` for as long as it lasts.
+    pub idle: Option<Duration>,
     /// The most sessions at once.
     pub sessions: usize,
 }
@@ -44,7 +44,7 @@ impl Options {
             target,
             reason: None,
             settings,
-            idle: Duration::from_secs(60),
+            idle: Some(Duration::from_secs(60)),
             sessions: 32,
         }
     }
@@ -142,8 +142,8 @@ impl Pool {
         self.state().links.forget(link);
     }
 
-    /// How long a session is kept that nobody uses.
-    pub fn idle(&self) -> Duration {
+    /// How long a session is kept that nobody uses; `None` for as long as it lasts.
+    pub fn idle(&self) -> Option<Duration> {
         self.options.idle
     }
 

@@ -1,9 +1,9 @@
-//! Forwards where there are few files that may be open.
+//! What forwards have from whoever starts them: limits of open files, and ignored signals.
 
 use std::process::{Command, Stdio};
 
 use super::program::{Program, connect, echo, forward, loopback, ping};
-use crate::support::{Finished, run_without_input};
+use crate::support::{Finished, run_without_input, start_session};
 
 /// The command, with this said to the shell before.
 fn after(limit: &str, command: &Command) -> Command {
@@ -67,4 +67,38 @@ fn the_limit_is_raised_and_commands_have_the_one_before() {
         let limits: Vec<&str> = words.skip(3).take(2).collect();
         assert_eq!(limits, ["300", "300"], "{printed}");
     }
+}
+
+#[test]
+fn ignored_keys_stay_ignored_as_for_jobs_in_the_background() {
+    let loopback = loopback();
+    let server = echo();
+    let parameters = format!("portNumber={server},localPortNumber=0");
+    let document = "AWS-StartPortForwardingSession";
+    let arguments = ["--document-name", document, "--parameters", &parameters];
+    for (command, before) in [
+        (
+            forward(&loopback, &["-L", &format!("0:{server}")]),
+            "127.0.0.1:",
+        ),
+        (start_session(&loopback, &arguments), "Port "),
+    ] {
+        let mut program = Program::start(after("trap '' INT QUIT", &command));
+        let line = program.says(before);
+        let (_, port) = line.split_once(before).unwrap();
+        let (port, _) = port.split_once(' ').unwrap();
+        let mut stream = connect(port.parse().unwrap());
+        for signal in ["-INT", "-QUIT", "-INT"] {
+            ping(&mut stream, "before");
+            program.signal(signal);
+            ping(&mut stream, "after");
+        }
+        program.signal("-TERM");
+        assert_eq!(program.finish().code(), Some(143));
+    }
+    // The command has them as they were.
+    let print = "kill -INT $$; echo alive";
+    let spec = format!("0:{server}");
+    let command = forward(&loopback, &["-L", &spec, "--", "sh", "-c", print]);
+    assert_eq!(output("trap '' INT", &command), "alive\n");
 }
