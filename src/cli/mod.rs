@@ -7,6 +7,7 @@ mod aliases;
 mod child;
 mod completion;
 mod config;
+mod cp;
 mod describe_sessions;
 mod exec;
 mod forward;
@@ -75,6 +76,8 @@ enum Command {
     StartSession(start_session::Args),
     /// Run a command on a node, as ssh does, but without sshd
     Exec(exec::Args),
+    /// Copy files to or from a node
+    Cp(cp::Args),
     /// Lead local ports to a node, or through it to other hosts
     Forward(forward::Args),
     /// Bring up the tunnels of aliases
@@ -153,6 +156,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::StartSession(args) => start_session::run(&global, args).await,
             Command::Exec(args) => exec::run(&global, args).await,
             Command::Forward(args) => forward::run(&global, args).await,
+            Command::Cp(args) => cp::run(&global, args).await,
             Command::Up(args) => up::run(&global, args).await,
             Command::Run(args) => up::run_command(&global, args).await,
             Command::ResumeSession(args) => resume_session::run(&global, args).await,

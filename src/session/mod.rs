@@ -4,6 +4,7 @@
 //! the terminal, and sees to its end: the remote side is terminated on every way out that it did
 //! not choose itself.
 
+pub mod copy;
 mod ending;
 pub mod exec;
 pub mod forward;

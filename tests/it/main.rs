@@ -14,6 +14,8 @@ mod completion;
 #[cfg(unix)]
 mod config;
 #[cfg(unix)]
+mod cp;
+#[cfg(unix)]
 mod errors;
 #[cfg(unix)]
 mod exec;

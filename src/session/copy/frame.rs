@@ -1,0 +1,199 @@
+//! What the node says: lines with the mark, and data between two of them.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+/// More than any answer holds, in bytes.
+const MOST: usize = 64 << 20;
+
+/// An answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Done, with what it says.
+    Ok(String),
+    /// Not done, with its reason.
+    Err(String),
+    /// What it is part of has failed before.
+    Skip,
+    /// The checksum is another.
+    Sum,
+    /// Bytes, as they came.
+    Data(Bytes),
+}
+
+/// What is to be read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// The terminal is raw.
+    Ready,
+    /// It cannot be made raw.
+    NoStty,
+    /// To the command with this number.
+    Reply(u64, Reply),
+}
+
+/// The answers make no sense.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Garbled(pub &'static str);
+
+/// Takes what the node prints, gives frames.
+#[derive(Debug)]
+pub struct Frames {
+    /// `@MARK `
+    mark: Vec<u8>,
+    buffer: BytesMut,
+    /// How far there is no frame's end.
+    searched: usize,
+    /// The number of the command whose data comes.
+    data: Option<u64>,
+    /// What came without the mark, for an explanation.
+    noise: Vec<u8>,
+}
+
+impl Frames {
+    /// For this mark.
+    pub fn new(mark: &str) -> Self {
+        Self {
+            mark: format!("@{mark} ").into_bytes(),
+            buffer: BytesMut::new(),
+            searched: 0,
+            data: None,
+            noise: Vec::new(),
+        }
+    }
+
+    /// Takes more.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// What came without the mark, as text.
+    pub fn noise(&self) -> String {
+        let rest = self.buffer.get(..self.buffer.len().min(200));
+        let text = [self.noise.as_slice(), rest.unwrap_or_default()].concat();
+        String::from_utf8_lossy(&text).trim().to_owned()
+    }
+
+    /// The next frame, if it is complete.
+    ///
+    /// # Errors
+    ///
+    /// The answers make no sense.
+    pub fn next(&mut self) -> Result<Option<Frame>, Garbled> {
+        loop {
+            let Some(at) = self.line_feed() else {
+                return match self.buffer.len() > MOST {
+                    true => Err(Garbled("it has no end")),
+                    false => Ok(None),
+                };
+            };
+            if let Some(id) = self.data {
+                // The end of data is a line of its own behind them.
+                let mut end = b"\n".to_vec();
+                end.extend_from_slice(&self.mark);
+                end.extend_from_slice(format!("{id} end\n").as_bytes());
+                let rest = self.buffer.get(at..).unwrap_or_default();
+                if rest.starts_with(&end) {
+                    let data = self.buffer.split_to(at).freeze();
+                    self.buffer.advance(end.len());
+                    (self.data, self.searched) = (None, 0);
+                    return Ok(Some(Frame::Reply(id, Reply::Data(data))));
+                }
+                if end.starts_with(rest) && rest.len() < end.len() {
+                    // It may be the end.
+                    self.searched = at;
+                    return Ok(None);
+                }
+                self.searched = at + 1;
+                continue;
+            }
+            let line = self.buffer.split_to(at + 1);
+            self.searched = 0;
+            if let Some(line) = line.strip_prefix(self.mark.as_slice()) {
+                let line = String::from_utf8_lossy(line);
+                if let Some(frame) = self.read(line.trim_end())? {
+                    return Ok(Some(frame));
+                }
+            } else if self.noise.len() < 200 {
+                self.noise.extend_from_slice(&line);
+            }
+        }
+    }
+
+    fn line_feed(&self) -> Option<usize> {
+        let rest = self.buffer.get(self.searched..)?;
+        let at = rest.iter().position(|&byte| byte == b'\n')?;
+        Some(self.searched + at)
+    }
+
+    fn read(&mut self, line: &str) -> Result<Option<Frame>, Garbled> {
+        let mut words = line.splitn(3, ' ');
+        let number = words.next().unwrap_or_default();
+        let kind = words.next().unwrap_or_default();
+        let rest = words.next().unwrap_or_default().to_owned();
+        match number {
+            "ready" => return Ok(Some(Frame::Ready)),
+            "nostty" => return Ok(Some(Frame::NoStty)),
+            _ => {}
+        }
+        let id = number.parse().map_err(|_| Garbled("it has no number"))?;
+        let reply = match kind {
+            "ok" => Reply::Ok(rest),
+            "err" => Reply::Err(rest),
+            "skip" => Reply::Skip,
+            "sum" => Reply::Sum,
+            "data" => {
+                self.data = Some(id);
+                return Ok(None);
+            }
+            _ => return Err(Garbled("it is of no known kind")),
+        };
+        Ok(Some(Frame::Reply(id, reply)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &[u8] =
+        b"motd\n\n@m ready\n@m 1 ok 5 x\nnoise\n@m 2 data\nab\n@m 3 ok\n\n\n@m 2 end\n\
+        @m 3 err No space left on device\n@m 4 data\n\n@m 4 end\n@m 5 skip\n@m 6 sum\n";
+
+    fn frames(step: usize) -> Vec<Frame> {
+        let mut frames = Frames::new("m");
+        let mut all = Vec::new();
+        for part in TEXT.chunks(step) {
+            frames.push(part);
+            while let Some(frame) = frames.next().expect("sense") {
+                all.push(frame);
+            }
+        }
+        assert_eq!(frames.noise(), "motd\n\nnoise");
+        all
+    }
+
+    #[test]
+    fn frames_are_the_same_however_they_come() {
+        let expected = [
+            Frame::Ready,
+            Frame::Reply(1, Reply::Ok("5 x".to_owned())),
+            Frame::Reply(2, Reply::Data(Bytes::from_static(b"ab\n@m 3 ok\n\n"))),
+            Frame::Reply(3, Reply::Err("No space left on device".to_owned())),
+            Frame::Reply(4, Reply::Data(Bytes::new())),
+            Frame::Reply(5, Reply::Skip),
+            Frame::Reply(6, Reply::Sum),
+        ];
+        for step in 1..TEXT.len() {
+            assert_eq!(frames(step), expected, "{step}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_told() {
+        for text in ["@m x ok\n", "@m 1\n", "@m 1 what\n"] {
+            let mut frames = Frames::new("m");
+            frames.push(text.as_bytes());
+            assert!(frames.next().is_err(), "{text}");
+        }
+    }
+}

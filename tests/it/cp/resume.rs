@@ -1,0 +1,123 @@
+//! Copies that were interrupted.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::{Node, node, noise};
+use crate::support::{DEADLINE, kill, run_without_input, spawn};
+
+const SIZE: usize = 8 << 20;
+
+/// Messages both ways so far.
+fn messages(node: &Node) -> u64 {
+    let stats = node.loopback.stats();
+    stats.messages_to_agent + stats.messages_to_client
+}
+
+/// Interrupts a copy once `part` has begun to grow; how much it had.
+fn interrupt(node: &Node, command: Command, part: &std::path::Path, signal: &str) -> u64 {
+    let running = spawn(command);
+    let deadline = Instant::now() + DEADLINE;
+    let enough = || fs::metadata(part).is_ok_and(|part| part.len() > SIZE as u64 / 2);
+    while !enough() {
+        assert!(Instant::now() < deadline, "nothing grows");
+        sleep(Duration::from_millis(1));
+    }
+    kill(running.id(), signal);
+    let done = running.finish();
+    assert_eq!(done.stderr, "");
+    match signal {
+        "-KILL" => assert_eq!(done.code(), None),
+        _ => {
+            assert_eq!(done.code(), Some(130));
+            assert_eq!(node.loopback.stats().terminated, 1);
+        }
+    }
+    // What is under way is still written.
+    sleep(Duration::from_millis(200));
+    fs::metadata(part).expect("the part is left").len()
+}
+
+/// Copies again, which must begin behind what is there.
+fn go_on(node: &Node, arguments: &[&OsStr], there: u64) {
+    let done = run_without_input(node.cp(&[&["--debug".as_ref()], arguments].concat()));
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    let told = format!("goes on behind what is there there={there}\n");
+    assert!(done.stderr.contains(&told), "{there}: {}", done.stderr);
+}
+
+#[test]
+fn an_upload_goes_on_where_it_was_killed() {
+    for signal in ["-KILL", "-INT"] {
+        let node = node();
+        let content = noise(SIZE, 1);
+        fs::write(node.here("a"), &content).unwrap();
+        let (from, to) = (node.here("a"), node.remote("b"));
+        let arguments = [from.as_ref(), &*to];
+        let part = node.home("b.ssmx-part");
+        let there = interrupt(&node, node.cp(&arguments), &part, signal);
+        assert!(there < SIZE as u64, "it was too fast");
+        assert!(!node.home("b").exists());
+        go_on(&node, &arguments, there);
+        assert!(fs::read(node.home("b")).unwrap() == content);
+        node.assert_clean();
+    }
+}
+
+#[test]
+fn a_download_goes_on_where_it_was_killed() {
+    for signal in ["-KILL", "-INT"] {
+        let node = node();
+        let content = noise(SIZE, 2);
+        fs::write(node.home("a"), &content).unwrap();
+        let (from, to) = (node.remote("a"), node.here("b"));
+        let arguments = [&*from, to.as_ref()];
+        let part = node.here("b.ssmx-part");
+        let there = interrupt(&node, node.cp(&arguments), &part, signal);
+        assert!(there < SIZE as u64, "it was too fast");
+        go_on(&node, &arguments, there / 65_536 * 65_536);
+        assert!(fs::read(node.here("b")).unwrap() == content);
+        node.assert_clean();
+    }
+}
+
+#[test]
+fn a_part_of_something_else_is_not_gone_on_with() {
+    let node = node();
+    let content = noise(900_000, 3);
+    for length in [1, 65_536, 500_000, 900_000, 2_000_000] {
+        for name in ["home", "here"] {
+            let at = |file| node.directory.path().join(name).join(file);
+            fs::write(at("a"), &content).unwrap();
+            fs::write(at("b.ssmx-part"), noise(length, 4)).unwrap();
+            let _ = fs::remove_file(at("b"));
+        }
+        node.copy(&[node.here("a").as_ref(), &node.remote("b")]);
+        assert!(
+            fs::read(node.home("b")).unwrap() == content,
+            "{length} there"
+        );
+        node.copy(&[&node.remote("a"), node.here("b").as_ref()]);
+        assert!(
+            fs::read(node.here("b")).unwrap() == content,
+            "{length} back"
+        );
+        node.assert_clean();
+    }
+}
+
+#[test]
+fn what_is_whole_already_is_not_sent_again() {
+    let node = node();
+    let content = noise(SIZE, 5);
+    fs::write(node.here("a"), &content).unwrap();
+    fs::write(node.home("a"), &content).unwrap();
+    let before = messages(&node);
+    node.copy(&[node.here("a").as_ref(), &node.remote("a")]);
+    node.copy(&[&node.remote("a"), node.here("a").as_ref()]);
+    assert!(messages(&node) - before < 200);
+    node.assert_clean();
+}
