@@ -328,10 +328,11 @@ impl Link {
             () = until(deadline) => Woken::Deadline,
         };
         match woken {
-            Woken::Signal(signal) => match heed(signal) {
-                Some(number) => return Err(CopyFailure::Signal(number)),
-                None => {}
-            },
+            Woken::Signal(signal) => {
+                if let Some(number) = heed(signal) {
+                    return Err(CopyFailure::Signal(number));
+                }
+            }
             Woken::Event(event) => return self.handle(event),
             Woken::Sent => {}
             Woken::Deadline => {
