@@ -85,6 +85,7 @@ pub(super) struct Settings {
     /// The profile was named by an option: it goes before credentials of the environment.
     pub explicit_profile: bool,
     pub ssm_endpoint: Option<String>,
+    pub ecs_endpoint: Option<String>,
     pub kms_endpoint: Option<String>,
     pub instance_connect_endpoint: Option<String>,
     pub sts_endpoint: Option<String>,
@@ -118,6 +119,7 @@ impl Settings {
             profile,
             explicit_profile,
             ssm_endpoint: None,
+            ecs_endpoint: None,
             kms_endpoint: None,
             instance_connect_endpoint: None,
             sts_endpoint: None,
@@ -132,6 +134,7 @@ impl Settings {
             Some(url) if !url.is_empty() => Some(checked_endpoint(url, "--endpoint-url")?),
             _ => settings.configured_endpoint("ssm")?,
         };
+        settings.ecs_endpoint = settings.configured_endpoint("ecs")?;
         settings.kms_endpoint = settings.configured_endpoint("kms")?;
         settings.instance_connect_endpoint =
             settings.configured_endpoint("ec2_instance_connect")?;

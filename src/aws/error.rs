@@ -186,27 +186,30 @@ where
             .with_hint("is the endpoint really that of AWS? see --endpoint-url, AWS_ENDPOINT_URL_SSM and HTTPS_PROXY")
         }
         SdkError::TimeoutError(_) => Error::new(Kind::Unreachable, call.what, "no answer in time"),
-        SdkError::DispatchFailure(_) => {
-            let why = match find::<std::io::Error>(&error) {
-                Some(io) => plain(io),
-                None => {
-                    find::<hyper::Error>(&error).map_or_else(|| chain(&error), |error| chain(error))
-                }
-            };
-            Error::new(
-                Kind::Unreachable,
-                call.what,
-                format!("the connection broke before the answer: {why}"),
-            )
-            .with_hint(
-                "check the endpoint (http:// or https://?), the network, HTTPS_PROXY and NO_PROXY",
-            )
-        }
+        SdkError::DispatchFailure(_) => no_answer(call, &error),
         _ => Error::new(Kind::Other, call.what, chain(&error)),
     }
 }
 
-fn service_error(
+/// A request that got no answer.
+pub(super) fn no_answer(call: &Call<'_>, error: &(dyn StdError + 'static)) -> Error {
+    if let Some(dial) = find::<DialError>(error) {
+        return dial.to_error().while_doing(call.what);
+    }
+    let why = match find::<std::io::Error>(error) {
+        Some(io) => plain(io),
+        None => find::<hyper::Error>(error).map_or_else(|| chain(error), |error| chain(error)),
+    };
+    Error::new(
+        Kind::Unreachable,
+        call.what,
+        format!("the connection broke before the answer: {why}"),
+    )
+    .with_hint("check the endpoint (http:// or https://?), the network, HTTPS_PROXY and NO_PROXY")
+}
+
+/// What a service says that refuses, or whatever answers in its place.
+pub(super) fn service_error(
     call: &Call<'_>,
     context: &Context,
     status: u16,

@@ -97,20 +97,36 @@ impl fmt::Debug for Http {
     }
 }
 
-impl HttpClient for Http {
-    fn http_connector(
+impl Http {
+    /// For calls that no SDK makes; the connections are shared.
+    pub(super) fn connector(&self) -> SharedHttpConnector {
+        self.connector_with(self.0.connect_timeout, self.0.read_timeout)
+    }
+
+    fn connector_with(
         &self,
-        settings: &HttpConnectorSettings,
-        _components: &RuntimeComponents,
+        connect: Option<Duration>,
+        read: Option<Duration>,
     ) -> SharedHttpConnector {
-        let connect = settings.connect_timeout().or(self.0.connect_timeout);
-        let read = settings.read_timeout().or(self.0.read_timeout);
         SharedHttpConnector::new(Connector {
             pool: self.pool(connect),
             proxies: Arc::clone(&self.0.proxies),
             connect,
             read,
         })
+    }
+}
+
+impl HttpClient for Http {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        _components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        self.connector_with(
+            settings.connect_timeout().or(self.0.connect_timeout),
+            settings.read_timeout().or(self.0.read_timeout),
+        )
     }
 }
 

@@ -7,9 +7,11 @@
 mod config;
 mod credentials;
 mod dial;
+mod ecs;
 mod error;
 mod http;
 mod instance_connect;
+mod json_call;
 mod kms;
 mod mfa;
 mod model;
@@ -42,6 +44,7 @@ use tokio_rustls::rustls::ClientConfig;
 use url::Url;
 
 pub use config::{Options, profiles, ssm_endpoint_for};
+pub use ecs::{Agent, Container, Task};
 pub use error::{Error, Kind};
 pub use kms::DataKey;
 pub use model::{
@@ -76,6 +79,7 @@ struct Inner {
     context: Context,
     trust: Arc<Trust>,
     proxies: Arc<Proxies>,
+    connections: Http,
     http: SharedHttpClient,
     credentials: Chain,
     ssm: OnceLock<aws_sdk_ssm::Client>,
@@ -103,12 +107,13 @@ impl Aws {
         let settings = Arc::new(Settings::load(&options, env, Fs::real()).await?);
         let trust = Arc::new(Trust::new(settings.ca_bundle.clone(), options.verify_ssl));
         let proxies = Arc::new(Proxies::from_env());
-        let http = SharedHttpClient::new(Http::new(
+        let connections = Http::new(
             Arc::clone(&trust),
             Arc::clone(&proxies),
             options.connect_timeout,
             options.read_timeout,
-        ));
+        );
+        let http = SharedHttpClient::new(connections.clone());
         let config = ProviderConfig::without_region()
             .with_http_client(http.clone())
             .with_sleep_impl(TokioSleep::new())
@@ -142,6 +147,7 @@ impl Aws {
             context,
             trust,
             proxies,
+            connections,
             http,
             credentials,
             ssm: OnceLock::new(),
@@ -157,6 +163,7 @@ impl Aws {
             context: self.0.context.clone(),
             trust: Arc::clone(&self.0.trust),
             proxies: Arc::clone(&self.0.proxies),
+            connections: self.0.connections.clone(),
             http: self.0.http.clone(),
             credentials: self.0.credentials.clone(),
             ssm: OnceLock::new(),

@@ -30,6 +30,7 @@ mod session;
 mod sigv4;
 mod state;
 mod stats;
+pub mod task;
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::agent::{self, Challenge};
 use super::fault::Faults;
 use super::node::{self, Node};
+use super::task::{self, Task};
 
 /// How the peer behaves. The default is an AWS of today without faults.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct Options {
     pub other_regions: Vec<String>,
     /// The nodes there are.
     pub nodes: Vec<Node>,
+    /// The ECS tasks there are.
+    pub tasks: Vec<Task>,
     /// AgentVersion of the handshake.
     pub agent_version: String,
     /// Pause as the real agent does: 1 ms behind each read, 1 s before a terminal's output.
@@ -69,6 +72,7 @@ impl Default for Options {
             region: "us-east-1".to_owned(),
             other_regions: Vec::new(),
             nodes: node::usual(),
+            tasks: task::usual(),
             agent_version: "3.3.0.0".to_owned(),
             paced: true,
             kms: false,

@@ -63,8 +63,6 @@ pub(super) struct State {
     tokens: HashMap<String, Token>,
     keys: VecDeque<KeptKey>,
     pub(super) script: VecDeque<Scripted>,
-    /// Container names per task ARN.
-    pub(super) containers: HashMap<String, Vec<String>>,
     pub(super) nodes: Vec<Node>,
     /// Of Run Command, the newest last.
     pub(super) commands: Vec<super::api::Sent>,

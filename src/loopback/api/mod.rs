@@ -194,8 +194,11 @@ fn handle(
         ("ec2-instance-connect", "SendSSHPublicKey") => {
             instance_connect::send_ssh_public_key(shared, &input)
         }
-        ("ecs", "ExecuteCommand") => ecs::execute_command(shared, &input),
+        ("ecs", "ListClusters") => ecs::list_clusters(shared, &input),
+        ("ecs", "ListServices") => ecs::list_services(shared, &input),
+        ("ecs", "ListTasks") => ecs::list_tasks(shared, &input),
         ("ecs", "DescribeTasks") => ecs::describe_tasks(shared, &input),
+        ("ecs", "ExecuteCommand") => ecs::execute_command(shared, &input),
         _ => refuse(
             "UnknownOperationException",
             format!("loopback does not answer {operation}."),

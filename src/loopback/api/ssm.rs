@@ -9,14 +9,18 @@ use serde_json::{Map, Value, json};
 use super::super::document::Program;
 use super::super::record::{Control, Record};
 use super::super::state::{Grant, Shared};
-use super::{ACCOUNT, Answer, Refusal, refuse, required, text};
+use super::{ACCOUNT, Answer, Refusal, ecs, refuse, required, text};
 
 /// The most sessions in one page of DescribeSessions.
 const PAGE: usize = 200;
 
 pub(super) fn start_session(shared: &Arc<Shared>, input: &Map<String, Value>) -> Answer {
     let target = required(input, "Target")?;
-    if !target.starts_with("ecs:") && !shared.state().is_online(target) {
+    let online = match target.starts_with("ecs:") {
+        true => ecs::is_online(shared, target),
+        false => shared.state().is_online(target),
+    };
+    if !online {
         return refuse("TargetNotConnected", format!("{target} is not connected."));
     }
     let empty = Map::new();
