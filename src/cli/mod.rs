@@ -9,6 +9,7 @@ mod completion;
 mod config;
 mod cp;
 mod describe_sessions;
+mod ecs;
 mod exec;
 mod forward;
 mod get_connection_status;
@@ -78,6 +79,11 @@ enum Command {
     Exec(exec::Args),
     /// Copy files to or from a node
     Cp(cp::Args),
+    /// Run commands and shells in containers of ECS
+    Ecs(ecs::Args),
+    /// The same with the options of `aws ecs execute-command`
+    #[command(name = "execute-command")]
+    EcsExec(ecs::execute_command::Args),
     /// Lead local ports to a node, or through it to other hosts
     Forward(forward::Args),
     /// Bring up the tunnels of aliases
@@ -155,6 +161,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::Ls(args) => ls::run(&global, args).await,
             Command::StartSession(args) => start_session::run(&global, args).await,
             Command::Exec(args) => exec::run(&global, args).await,
+            Command::Ecs(args) => ecs::run(&global, args).await,
+            Command::EcsExec(args) => ecs::execute_command::run(&global, args).await,
             Command::Forward(args) => forward::run(&global, args).await,
             Command::Cp(args) => cp::run(&global, args).await,
             Command::Up(args) => up::run(&global, args).await,

@@ -10,11 +10,11 @@ use tracing::debug;
 use super::global::Global;
 use super::liveness::Liveness;
 use super::report::Failure;
-use super::{input, parameters, port_document, target};
-use crate::aws::{Aws, SessionGrant, StartSession};
+use super::{ecs, input, parameters, port_document, target};
+use crate::aws::{self, Aws, SessionGrant, StartSession};
 use crate::session::forward::{Given, Listener};
 use crate::session::{self, Setup};
-use crate::terminal::{self, Signals};
+use crate::terminal::{self, Ignored, Signals};
 
 /// How long an interrupted start may take to be undone.
 const CLEAN_UP: Duration = Duration::from_secs(5);
@@ -33,6 +33,8 @@ pub struct Args {
     /// at a terminal there is a list to pick one from
     #[arg(long)]
     target: Option<String>,
+    #[command(flatten)]
+    container: ecs::Wanted,
     /// Session document; without one, a shell
     #[arg(long, value_name = "NAME")]
     document_name: Option<String>,
@@ -84,11 +86,18 @@ impl Manners {
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let mut options = args.manners.options();
     let restart = !args.no_restart;
+    let container = args.container.clone();
     let (target, mut request) = request(args)?;
-    target::check(
-        target.as_deref(),
-        "give --target i-… (or a name), or Target in --cli-input-json",
-    )?;
+    if !container.is_given() {
+        target::check(
+            target.as_deref(),
+            "give --target i-… (or a name), or Target in --cli-input-json",
+        )?;
+    } else if target.is_some() {
+        return Err(Failure::usage("a target and a container are too much")
+            .hint("give either --target, or --cluster, --service or --task")
+            .into());
+    }
     options.ignored = port_document::ignored(&request);
     // A port that cannot be had is no reason to begin a session.
     let listener = match port_document::bind(&request)? {
@@ -100,7 +109,10 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
         None => None,
     };
     let aws = global.aws().await?;
-    request.target = global.target(&aws, target.as_deref()).await?;
+    request.target = match container.is_given() {
+        true => container.find(&aws).await?.into_target()?,
+        false => global.target(&aws, target.as_deref()).await?,
+    };
     let grant = match start(&aws, &request).await? {
         Started::Session(grant) => grant,
         Started::Signal(number) => return Ok(128 + number),
@@ -131,9 +143,18 @@ pub(super) async fn start(aws: &Aws, request: &StartSession) -> anyhow::Result<S
     // This may ask the user, who may answer with Ctrl-C.
     let what = format!("cannot start a session on {}", request.target);
     aws.prepare(&what).await?;
-    let signals = Signals::install_for(port_document::ignored(request));
+    let ignored = port_document::ignored(request);
+    ask(aws, ignored, aws.start_session(request)).await
+}
+
+/// Waits for a session that is asked for. `ignored`: what becomes of signals that the parent had ignored.
+pub(super) async fn ask(
+    aws: &Aws,
+    ignored: Ignored,
+    asked: impl Future<Output = Result<SessionGrant, aws::Error>>,
+) -> anyhow::Result<Started> {
+    let signals = Signals::install_for(ignored);
     let mut signals = signals.context("cannot listen for signals")?;
-    let asked = aws.start_session(request);
     tokio::pin!(asked);
     let first = tokio::select! {
         // A signal that is here already would be lost with `signals`; later ones find those of

@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 
 use super::aliases;
+use super::ecs;
 use super::forward::{self, Manners, Wish};
 use super::global::Global;
 use super::report::Failure;
@@ -115,6 +116,7 @@ fn wishes(global: &Global, aliases: &[Found<'_>]) -> Result<Vec<Wish>, Failure> 
         Ok(Wish {
             global: global.for_alias(alias),
             target: alias.target.clone(),
+            container: ecs::Wanted::default(),
             reason: alias.reason.clone().filter(|_| !reason_is_given),
             local: texts(&alias.forwards),
             dynamic: texts(&alias.dynamic),

@@ -1,7 +1,7 @@
 //! `ssmx exec`: a command on one node, as ssh runs it, or on many.
 
 mod fleet;
-mod one;
+pub(super) mod one;
 mod results;
 mod targets;
 

@@ -53,26 +53,15 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
         ..session::Options::default()
     };
     if let Way::Streams = way {
-        let outcome = exec::run(exec::Setup {
+        return streams(exec::Setup {
             aws,
             grant,
             target,
             options,
             input: !args.no_stdin,
             timeout: args.timeout.map(|n| Duration::from_secs(n.into())),
-        });
-        return match outcome.await {
-            Ok(outcome) => Ok(outcome.status()),
-            Err(exec::Failure::Session(failure)) => Err(failure.into()),
-            Err(failure @ exec::Failure::NotRun(_)) => Err(Failure::other(failure.to_string())
-                .hint(
-                    "the node needs sh, stty, dd, cat and base64 or od; Windows needs --powershell",
-                )
-                .into()),
-            Err(failure @ exec::Failure::NoStatus) => {
-                Err(Failure::other(failure.to_string()).into())
-            }
-        };
+        })
+        .await;
     }
     let outcome = session::run(session::Setup {
         aws,
@@ -90,11 +79,48 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
             .hint("a document with separateOutputStream does; without --document, ssmx sees to it")
             .into())
         }
-        (Outcome::Ended { exit_code: None }, _) => {
+        (outcome, _) => marked(outcome),
+    }
+}
+
+/// Runs a command with its streams apart; the exit status.
+pub async fn streams(setup: exec::Setup) -> anyhow::Result<u8> {
+    match exec::run(setup).await {
+        Ok(outcome) => Ok(outcome.status()),
+        Err(exec::Failure::Session(failure)) => Err(failure.into()),
+        Err(failure @ exec::Failure::NotRun(_)) => Err(Failure::other(failure.to_string())
+            .hint("the node needs sh, stty, dd, cat and base64 or od; Windows needs --powershell")
+            .into()),
+        Err(failure @ exec::Failure::NoStatus) => Err(Failure::other(failure.to_string()).into()),
+    }
+}
+
+/// The exit status of a command on a terminal that prints a mark.
+pub fn marked(outcome: Outcome) -> anyhow::Result<u8> {
+    match outcome {
+        Outcome::Ended { exit_code: None } => {
             Err(Failure::other("the session ended before the command did").into())
         }
-        (outcome, _) => Ok(outcome.status()),
+        outcome => Ok(outcome.status()),
     }
+}
+
+/// A mark that nothing else prints.
+pub fn mark() -> String {
+    format!("ssmx-exit-{}:", uuid::Uuid::new_v4().simple())
+}
+
+/// Checks that a command is not too long to be asked for.
+pub fn check_length(command: &str) -> Result<(), Failure> {
+    if command.len() > script::LONGEST {
+        return Err(Failure::usage(format!(
+            "the command is too long: {} bytes as it is sent, of {} at most",
+            command.len(),
+            script::LONGEST
+        ))
+        .hint("give the long part as standard input"));
+    }
+    Ok(())
 }
 
 /// What is asked for, and how it will come.
@@ -106,7 +132,7 @@ fn request(args: &Args, target: String) -> Result<(Way, StartSession), Failure> 
         ));
     }
     let mut parameters = parameters::parse(&args.parameters)?;
-    let mark = format!("ssmx-exit-{}:", uuid::Uuid::new_v4().simple());
+    let mark = mark();
     let (way, command) = match (&args.document, args.powershell, args.tty) {
         (Some(_), ..) => {
             if !args.no_stdin && !has_no_input() {
@@ -134,14 +160,7 @@ fn request(args: &Args, target: String) -> Result<(Way, StartSession), Failure> 
         true => script::in_container(&command),
         false => command,
     };
-    if command.len() > script::LONGEST {
-        return Err(Failure::usage(format!(
-            "the command is too long: {} bytes as it is sent, of {} at most",
-            command.len(),
-            script::LONGEST
-        ))
-        .hint("give the long part as standard input"));
-    }
+    check_length(&command)?;
     parameters.push(("command".to_owned(), vec![command]));
     let document_name = args.document.clone().unwrap_or(INTERACTIVE.to_owned());
     let request = StartSession {

@@ -7,6 +7,7 @@ mod tunnels;
 use std::ffi::OsString;
 use std::time::Duration;
 
+use super::ecs;
 use super::global::Global;
 use super::liveness::Liveness;
 use super::report::{self, Failure};
@@ -28,7 +29,8 @@ macro_rules! examples {
         ssmx forward i-… -L 5432                          port 5432 here is port 5432 of the node\n  \
         ssmx forward i-… -L 15432:db.internal:5432        a host that the node can reach\n  \
         ssmx forward i-… -L 0:db:5432 -- sh -c 'psql -h localhost -p $SSMX_PORT'\n  \
-        ssmx forward i-… -D 1080                          any host: SOCKS5 and HTTP CONNECT"
+        ssmx forward i-… -D 1080                          any host: SOCKS5 and HTTP CONNECT\n  \
+        ssmx forward --service web -L 8080:80             a task of ECS, by --cluster and --service"
     };
 }
 
@@ -49,16 +51,18 @@ macro_rules! examples {
 pub struct Args {
     /// Node: id, name, tag:KEY=VALUE, asg:NAME, IP address, DNS name, or ecs:CLUSTER_TASK_RUNTIME;
     /// at a terminal there is a list to pick one from
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", conflicts_with_all = ["cluster", "service", "task"])]
     target: Option<String>,
     /// The same
     #[arg(
         long = "target",
         value_name = "TARGET",
-        conflicts_with = "target",
+        conflicts_with_all = ["target", "cluster", "service", "task"],
         hide = true
     )]
     target_option: Option<String>,
+    #[command(flatten)]
+    container: ecs::Wanted,
     /// Lead a local port (0: any free one) or Unix socket (/PATH) to a port of the node, or of a
     /// HOST as the node knows it; may be repeated
     #[arg(short = 'L', long = "local", value_name = "[BIND:]LPORT:[HOST:]RPORT")]
@@ -115,6 +119,8 @@ pub struct Wish {
     pub global: Global,
     /// The node, as the user calls it; empty if it is to be picked.
     pub target: String,
+    /// The container, instead of a node.
+    pub container: ecs::Wanted,
     /// Why; instead of the reason that the options give.
     pub reason: Option<String>,
     /// What `-L` takes.
@@ -138,6 +144,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
             .filter(|target| !target.is_empty())
             .map(|target| global.settings().target(&target).to_owned())
             .unwrap_or_default(),
+        container: args.container,
         reason: None,
         local: args.local,
         dynamic: args.dynamic,
@@ -172,7 +179,9 @@ pub async fn bring_up(
 async fn start(wishes: &[Wish], manners: &Manners, json: bool) -> anyhow::Result<Tunnels> {
     let mut listening = Vec::new();
     for (number, wish) in wishes.iter().enumerate() {
-        target::check(wish.target(), "give the node's id (i-…) or name")?;
+        if !wish.container.is_given() {
+            target::check(wish.target(), "give the node's id (i-…) or name")?;
+        }
         for (bind, text, forward) in plan(wish)? {
             let listener = Listener::bind(&bind).await;
             let listener = listener.map_err(port_document::failure)?;
@@ -189,7 +198,10 @@ async fn start(wishes: &[Wish], manners: &Manners, json: bool) -> anyhow::Result
     let mut listening = listening.into_iter().peekable();
     for (number, wish) in wishes.iter().enumerate() {
         let aws = accesses.of(wish, manners.lazy).await?;
-        let node = wish.global.target(&aws, wish.target()).await?;
+        let node = match wish.container.is_given() {
+            true => wish.container.find(&aws).await?.into_target()?,
+            false => wish.global.target(&aws, wish.target()).await?,
+        };
         while let Some((_, listener, text, forward)) = listening.next_if(|one| one.0 == number) {
             let aws = aws.clone();
             bound.push(lead(wish, manners, aws, &node, listener, text, forward));
@@ -310,6 +322,7 @@ mod tests {
         Wish {
             global: cli.expect("good").global,
             target: String::new(),
+            container: ecs::Wanted::default(),
             reason: None,
             local: args.local.clone(),
             dynamic: args.dynamic.clone(),

@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// What runs a command and carries its streams over one terminal; see [`super`].
 const WRAPPER: &str = include_str!("wrapper.sh");
+/// How both ways to run a command go to the home directory.
+const HOME: &str = "( cd 2>/dev/null; ";
 /// The longest text of a command, in bytes: a parameter's value may have 65535.
 pub const LONGEST: usize = 60_000;
 
@@ -111,8 +113,13 @@ pub fn powershell_call(words: &[OsString]) -> String {
     call
 }
 
-/// `sh -c` of a command, for agents in containers, which run programs without a shell.
+/// `sh -c` of a command, for agents in containers, which run programs without a shell. What it
+/// runs stays in the container's working directory.
 pub fn in_container(command: &str) -> String {
+    let command = match command.rsplit_once(HOME) {
+        Some((before, after)) => format!("{before}( {after}"),
+        None => command.to_owned(),
+    };
     format!("sh -c {}", shell_words(&[OsString::from(command)]).quoted())
 }
 
@@ -177,6 +184,21 @@ mod tests {
             assert!(!command.contains("{{") && !command.contains("}}"), "{odd}");
             let is_text = |c: char| c == '\n' || c == ' ' || c.is_ascii_graphic();
             assert!(command.chars().all(is_text), "{odd}");
+        }
+    }
+
+    #[test]
+    fn containers_keep_their_working_directory() {
+        let words = ["echo".into(), "( cd 2>/dev/null; x".into()];
+        for command in [framed(&words, true), marked(&words, "m:")] {
+            assert!(command.matches(HOME).count() == 2, "{command}");
+            let made = shell_words::split(&in_container(&command)).expect("sound");
+            assert_eq!(made[..2], ["sh", "-c"]);
+            assert_eq!(made[2].matches(HOME).count(), 1, "{command}");
+            assert_eq!(
+                made[2],
+                command.replacen("( cd 2>/dev/null; trap", "( trap", 1)
+            );
         }
     }
 
