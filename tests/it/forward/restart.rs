@@ -340,15 +340,14 @@ fn a_command_outlives_a_session() {
 fn a_session_that_ends_while_an_end_is_to_be_confirmed_is_followed_by_another() {
     let loopback = loopback();
     // Nobody reads, so the agent waits and acknowledges nothing more. The first connection is sent
-    // something all the time, the others are left alone.
-    let count = Arc::new(AtomicUsize::new(0));
-    let server = serve(
-        move |mut stream| match count.fetch_add(1, Ordering::Relaxed) {
-            0 => while stream.write_all(&[7; 1024]).is_ok() {},
-            1 => std::mem::forget(stream),
-            _ => stream.write_all(b"after").unwrap(),
-        },
-    );
+    // something all the time, the second is left alone if the agent ever connects it.
+    let phase = Arc::new(AtomicUsize::new(0));
+    let at_server = Arc::clone(&phase);
+    let server = serve(move |mut stream| match at_server.load(Ordering::SeqCst) {
+        0 => while stream.write_all(&[7; 1024]).is_ok() {},
+        1 => std::mem::forget(stream),
+        _ => stream.write_all(b"after").unwrap(),
+    });
     let mut program = Program::forward(&loopback, &["-L", &format!("0:{server}")]);
     let [port] = program.ports();
     let full = connect(port);
