@@ -24,8 +24,10 @@ mod man;
 mod output;
 mod parameters;
 mod picker;
+mod play;
 mod plugin;
 mod port_document;
+mod record;
 pub mod report;
 mod resume_session;
 mod settings;
@@ -54,14 +56,12 @@ pub(crate) const PLUGIN_NAME: &str = "session-manager-plugin";
 #[command(name = "ssmx", version, max_term_width = 100)]
 // As in the AWS CLI, the last of several wins.
 #[command(args_override_self = true)]
-#[command(
-    after_help = "Examples:\n  \
+#[command(after_help = "Examples:\n  \
     ssmx loopback                                     try it without AWS\n  \
     ssmx start-session --target i-…\n  \
     ssmx forward i-… -L 15432:db.internal:5432\n  \
     ssmx ssh ubuntu@i-…\n\n\
-    Options are those of `aws ssm` where it has them. Defaults and aliases: `ssmx config --help`."
-)]
+    Options are those of `aws ssm` where it has them. Defaults and aliases: `ssmx config --help`.")]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -96,6 +96,8 @@ enum Command {
     TerminateSession(terminate_session::Args),
     /// List sessions, living or ended
     DescribeSessions(describe_sessions::Args),
+    /// Play what --record has recorded
+    Play(play::Args),
     /// Ask whether a node can be reached
     GetConnectionStatus(get_connection_status::Args),
     /// Run ssh on a node, through Session Manager
@@ -170,6 +172,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::ResumeSession(args) => resume_session::run(&global, args).await,
             Command::TerminateSession(args) => terminate_session::run(&global, args).await,
             Command::DescribeSessions(args) => describe_sessions::run(&global, args).await,
+            Command::Play(args) => play::run(args).await,
             Command::GetConnectionStatus(args) => get_connection_status::run(&global, args).await,
             Command::Ssh(args) => ssh::run(&global, args).await,
             Command::SshConfig(args) => ssh_config::run(&global, &args),

@@ -9,6 +9,7 @@ use tracing::debug;
 
 use super::global::Global;
 use super::liveness::Liveness;
+use super::record::Recorder;
 use super::report::Failure;
 use super::{ecs, input, parameters, port_document, target};
 use crate::aws::{self, Aws, SessionGrant, StartSession};
@@ -61,6 +62,8 @@ pub struct Manners {
     #[arg(long, value_name = "CHAR", default_value = "~", value_parser = escape_char)]
     escape_char: Escape,
     #[command(flatten)]
+    pub(super) recorder: Recorder,
+    #[command(flatten)]
     liveness: Liveness,
     /// Do not pass on the end of a standard input that is no terminal (as Ctrl-D)
     #[arg(long)]
@@ -85,6 +88,7 @@ impl Manners {
 /// Runs the subcommand; the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let mut options = args.manners.options();
+    let recorder = args.manners.recorder.clone();
     let restart = !args.no_restart;
     let container = args.container.clone();
     let (target, mut request) = request(args)?;
@@ -108,11 +112,15 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
         ),
         None => None,
     };
+    options.recording = recorder.open()?;
     let aws = global.aws().await?;
     request.target = match container.is_given() {
         true => container.find(&aws).await?.into_target()?,
         false => global.target(&aws, target.as_deref()).await?,
     };
+    if let Some(recording) = &options.recording {
+        recording.set_title(&request.target);
+    }
     let grant = match start(&aws, &request).await? {
         Started::Session(grant) => grant,
         Started::Signal(number) => return Ok(128 + number),

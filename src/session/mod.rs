@@ -12,6 +12,7 @@ mod front;
 mod leave;
 mod notices;
 pub mod opening;
+pub mod record;
 mod shell;
 pub mod units;
 
@@ -22,6 +23,7 @@ use self::opening::Opening;
 use crate::aws::{Aws, SessionGrant};
 use crate::channel;
 use crate::protocol::SessionType;
+use crate::terminal;
 use crate::terminal::Ignored;
 
 pub use ending::{Outcome, SessionFailure};
@@ -65,6 +67,8 @@ pub struct Options {
     pub ignored: Ignored,
     /// Told at the end of the output, with the exit status behind it; see [`exec::Mark`].
     pub mark: Option<String>,
+    /// Gets what a terminal or a command shows.
+    pub recording: Option<record::Recording>,
     /// The channel's.
     pub channel: channel::Options,
 }
@@ -78,6 +82,7 @@ impl Default for Options {
             send_eof: true,
             ignored: Ignored::Heeded,
             mark: None,
+            recording: None,
             channel: channel::Options::default(),
         }
     }
@@ -110,6 +115,9 @@ pub async fn run(setup: Setup) -> Result<Outcome, SessionFailure> {
         Err(outcome) => return outcome,
     };
     if let SessionType::Port(_) = opened.kind {
+        if options.recording.is_some() {
+            terminal::notice("nothing is recorded: the session carries connections");
+        }
         return forward::run(front, opened, forward).await;
     }
     match shell::Session::start(front, opened).await {

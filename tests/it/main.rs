@@ -35,6 +35,8 @@ mod network;
 mod peer;
 mod plugin;
 #[cfg(unix)]
+mod record;
+#[cfg(unix)]
 mod secrets;
 #[cfg(unix)]
 mod shell;

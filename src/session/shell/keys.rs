@@ -52,6 +52,9 @@ impl Session {
     fn type_input(&mut self, input: Vec<u8>) {
         let Some(&last) = input.last() else { return };
         self.last_typed = last;
+        if let Some(recording) = &self.front.options.recording {
+            recording.input(&input);
+        }
         self.queue(typed_payload(input));
     }
 
@@ -78,12 +81,12 @@ impl Session {
         let plugin = self.front.options.style == Style::Plugin;
         let number = signal.number().map(i32::from);
         match signal {
-            Signal::Resize => self.channel.set_size(current_size()),
+            Signal::Resize => self.resize(),
             Signal::Continue => {
                 if let Err(error) = terminal::resume() {
                     debug!(%error, "the terminal cannot be made raw again");
                 }
-                self.channel.set_size(current_size());
+                self.resize();
             }
             Signal::Suspend if plugin => self.queue(Bytes::from_static(SUSPEND)),
             Signal::Suspend => suspend(),
@@ -97,6 +100,14 @@ impl Session {
             _ => return number.map(|number| Exit::Leave(Ok(Outcome::Signal(number)))),
         }
         None
+    }
+
+    fn resize(&self) {
+        let size = current_size();
+        self.channel.set_size(size);
+        if let Some(recording) = &self.front.options.recording {
+            recording.resize(size);
+        }
     }
 
     /// A command hears an interrupt first, so that its own exit status can come back. A second

@@ -17,7 +17,7 @@ use tracing::debug;
 use super::Style;
 use super::ending::{Outcome, SessionFailure};
 use super::exec::Mark;
-use super::front::Front;
+use super::front::{Front, current_size};
 use super::leave::{Exit, Leaving, output_lost};
 use super::notices::LossNotice;
 use super::opening::Opened;
@@ -83,6 +83,10 @@ impl Session {
         let early = front.early.take();
         let escape = front.options.escape;
         let mark = front.options.mark.as_deref().map(Mark::new);
+        if let Some(recording) = &front.options.recording {
+            let bare = opened.kind == SessionType::NonInteractiveCommands;
+            recording.start(&opened.session_id, current_size(), bare);
+        }
         let mut session = Self {
             aws: opened.aws,
             session_id: opened.session_id,
@@ -132,8 +136,13 @@ impl Session {
     async fn leave(mut self, exit: Exit) -> Result<Outcome, SessionFailure> {
         drop(self.input);
         if let Some(mark) = &mut self.mark {
-            self.front.stdout.push(mark.finish());
+            let rest = mark.finish();
+            if let Some(recording) = &self.front.options.recording {
+                recording.output(&rest);
+            }
+            self.front.stdout.push(rest);
         }
+        let recording = self.front.options.recording.clone();
         let leaving = Leaving {
             aws: self.aws,
             session_id: self.session_id,
@@ -143,7 +152,11 @@ impl Session {
             exit_code: self.exit_code,
             incomplete: self.incomplete,
         };
-        leaving.leave(exit).await
+        let outcome = leaving.leave(exit).await;
+        if let Some(recording) = recording {
+            recording.finish().await;
+        }
+        outcome
     }
 
     async fn wait(&mut self) -> Woken {
@@ -228,6 +241,9 @@ impl Session {
             }
             Event::Stderr(data) if plugin => self.write(data),
             Event::Stderr(data) => {
+                if let Some(recording) = &self.front.options.recording {
+                    recording.errors(&data);
+                }
                 self.front.stderr.push(data);
                 self.writing = true;
             }
@@ -305,6 +321,9 @@ impl Session {
     }
 
     fn write(&mut self, data: Bytes) {
+        if let Some(recording) = &self.front.options.recording {
+            recording.output(&data);
+        }
         self.front.stdout.push(data);
         self.writing = true;
     }
