@@ -24,6 +24,7 @@ mod run_command;
 mod sign;
 mod ssm;
 mod stream_url;
+mod sts;
 mod target;
 mod tls;
 

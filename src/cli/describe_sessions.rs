@@ -140,7 +140,7 @@ fn complain(why: &str) -> Failure {
 }
 
 /// A session with the AWS CLI's keys in their order; what is not known is not there.
-fn to_json(session: &Session) -> Value {
+pub(super) fn to_json(session: &Session) -> Value {
     let mut object = Map::new();
     let mut put = |key: &str, value: Option<Value>| {
         if let Some(value) = value {

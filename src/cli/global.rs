@@ -199,6 +199,11 @@ impl Global {
         self.output == Some(Output::Json)
     }
 
+    /// Whether answers are wanted as fields between tabs, where there are such.
+    pub fn wants_text(&self) -> bool {
+        self.output == Some(Output::Text)
+    }
+
     /// Whether an option of this command line asks for answers as JSON.
     pub fn is_asked_for_json(&self) -> bool {
         self.wants_json() && *self.settings.source("output") == Source::Option

@@ -14,6 +14,7 @@ mod exec;
 mod forward;
 mod get_connection_status;
 mod global;
+mod history;
 mod input;
 mod install_plugin;
 mod liveness;
@@ -36,6 +37,7 @@ mod ssh;
 mod ssh_config;
 pub mod start_session;
 mod target;
+mod terminate;
 mod terminate_session;
 mod up;
 
@@ -94,6 +96,10 @@ enum Command {
     ResumeSession(resume_session::Args),
     /// End a session for good
     TerminateSession(terminate_session::Args),
+    /// End sessions for good: some, one's own, or all
+    Terminate(terminate::Args),
+    /// Who was on which node, when, how long and why, and where the log is
+    History(history::Args),
     /// List sessions, living or ended
     DescribeSessions(describe_sessions::Args),
     /// Play what --record has recorded
@@ -171,6 +177,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::Run(args) => up::run_command(&global, args).await,
             Command::ResumeSession(args) => resume_session::run(&global, args).await,
             Command::TerminateSession(args) => terminate_session::run(&global, args).await,
+            Command::Terminate(args) => terminate::run(&global, args).await,
+            Command::History(args) => history::run(&global, args).await,
             Command::DescribeSessions(args) => describe_sessions::run(&global, args).await,
             Command::Play(args) => play::run(args).await,
             Command::GetConnectionStatus(args) => get_connection_status::run(&global, args).await,

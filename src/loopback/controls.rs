@@ -61,6 +61,18 @@ impl Loopback {
             .broadcast(|| Control::InjectOutput(output.clone()));
     }
 
+    /// Has all calls from now on come from whoever this ARN names.
+    pub fn set_caller(&self, arn: &str) {
+        self.shared
+            .change(|state| arn.clone_into(&mut state.caller));
+    }
+
+    /// Adds so many sessions of the past, an hour apart, each of a minute: every second one
+    /// somebody else's, some with logs in S3 or CloudWatch, some with a reason.
+    pub fn add_history(&self, count: usize) {
+        self.shared.add_history(count);
+    }
+
     /// Sends a frame to all clients that no agent sent.
     pub fn inject(&self, frame: &Injection) {
         self.shared.broadcast(|| Control::Inject(frame.clone()));

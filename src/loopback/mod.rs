@@ -157,6 +157,7 @@ impl Loopback {
             ("AWS_ENDPOINT_URL_SSM", url.clone()),
             ("AWS_ENDPOINT_URL_KMS", url.clone()),
             ("AWS_ENDPOINT_URL_ECS", url.clone()),
+            ("AWS_ENDPOINT_URL_STS", url.clone()),
             ("AWS_ENDPOINT_URL_EC2_INSTANCE_CONNECT", url),
             ("AWS_REGION", self.region().to_owned()),
             ("AWS_DEFAULT_REGION", self.region().to_owned()),

@@ -37,6 +37,10 @@ impl Status {
 pub(super) struct Record {
     pub(super) id: String,
     pub(super) target: String,
+    /// ARN of who started it.
+    pub(super) owner: String,
+    /// Where the output was logged: in S3, in CloudWatch.
+    pub(super) logs: (Option<String>, Option<String>),
     pub(super) document: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) started: SystemTime,

@@ -66,6 +66,8 @@ pub(super) struct State {
     pub(super) nodes: Vec<Node>,
     /// Of Run Command, the newest last.
     pub(super) commands: Vec<super::api::Sent>,
+    /// ARN of whoever calls.
+    pub(super) caller: String,
     pub(super) expired: bool,
     /// Operations that the caller may not do.
     pub(super) denied: HashSet<String>,
@@ -120,6 +122,7 @@ impl Shared {
             state: Mutex::new(State {
                 remains: Some(remains),
                 nodes: options.nodes.clone(),
+                caller: super::api::usual_caller(),
                 ..State::default()
             }),
             options,
@@ -200,6 +203,8 @@ impl Shared {
         let record = Record {
             id: id.clone(),
             target: target.to_owned(),
+            owner: self.state().caller.clone(),
+            logs: (None, None),
             document,
             reason,
             started: wall_clock(),
@@ -231,6 +236,47 @@ impl Shared {
             controls,
         );
         self.grant(&id)
+    }
+
+    /// Adds sessions that ended before this began, an hour apart, each of a minute. Every second
+    /// one is somebody else's; some were logged, some have a reason.
+    pub(super) fn add_history(&self, count: usize) {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let now = wall_clock();
+        self.change(|state| {
+            let target = state.nodes.first().map(|node| node.id.clone());
+            for n in 0..count {
+                let began = HOUR.saturating_mul(u32::try_from(count - n).unwrap_or(u32::MAX));
+                let started = now.checked_sub(began).unwrap_or(UNIX_EPOCH);
+                let mine = n % 2 == 1;
+                let id = format!("{}-{n:017x}", if mine { "loopback" } else { "alice" });
+                let s3 = format!("s3://loopback-logs/sessions/{id}.log");
+                let group = format!("log-group:/ssm/sessions:log-stream:{id}");
+                let region = &self.options.region;
+                let cloud_watch = format!("arn:aws:logs:{region}:{}:{group}", super::api::ACCOUNT);
+                state.sessions.push(Record {
+                    target: target.clone().unwrap_or_default(),
+                    owner: match mine {
+                        true => state.caller.clone(),
+                        false => super::api::other_caller(),
+                    },
+                    logs: (
+                        (n % 3 == 0).then_some(s3),
+                        (n % 3 == 1).then_some(cloud_watch),
+                    ),
+                    document: Some("SSM-SessionManagerRunShell".to_owned()),
+                    reason: (n % 5 == 0).then(|| format!("TICKET-{n}")),
+                    started,
+                    ended: started.checked_add(Duration::from_secs(60)),
+                    status: Status::Terminated,
+                    details: String::new(),
+                    // It hears of nothing any more.
+                    control: mpsc::channel(1).0,
+                    streams: Vec::new(),
+                    id,
+                });
+            }
+        });
     }
 
     /// A new token and a StreamUrl of its own for a live session.

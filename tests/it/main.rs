@@ -23,6 +23,8 @@ mod errors;
 mod exec;
 mod forward;
 mod help;
+#[cfg(unix)]
+mod history;
 mod hostile;
 mod layers;
 #[cfg(unix)]

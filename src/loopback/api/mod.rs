@@ -6,6 +6,7 @@ mod kms;
 mod nodes;
 mod run_command;
 mod ssm;
+mod sts;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -31,7 +32,17 @@ const BODY: usize = 256 << 10;
 /// How long a request's head may take, and an idle connection may stay.
 const IDLE: Duration = Duration::from_secs(30);
 /// The account of everything here.
-const ACCOUNT: &str = "000000000000";
+pub(super) const ACCOUNT: &str = "000000000000";
+
+/// Who calls, until a test says otherwise.
+pub(super) fn usual_caller() -> String {
+    format!("arn:aws:iam::{ACCOUNT}:user/loopback")
+}
+
+/// Somebody else.
+pub(super) fn other_caller() -> String {
+    format!("arn:aws:sts::{ACCOUNT}:assumed-role/Operations/alice")
+}
 
 pub(super) use self::run_command::Sent;
 
@@ -91,11 +102,15 @@ async fn answer(
         state.stats.api_errors += u64::from(!status.is_success());
     });
     wait_while_held(shared, &parts).await;
+    let is_xml = body.starts_with('<');
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(
         hyper::header::CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static("application/x-amz-json-1.1"),
+        hyper::header::HeaderValue::from_static(match is_xml {
+            true => "text/xml",
+            false => "application/x-amz-json-1.1",
+        }),
     );
     response.headers_mut().insert(
         "x-amzn-requestid",
@@ -127,6 +142,9 @@ fn handle(
     head: &hyper::http::request::Parts,
     body: &[u8],
 ) -> (StatusCode, String) {
+    if sts::is_call(head) {
+        return sts::handle(shared, head, body);
+    }
     let target = head.headers.get("x-amz-target");
     let target = target.and_then(|value| value.to_str().ok()).unwrap_or("");
     let (service, operation) = target.split_once('.').unwrap_or(("", ""));
@@ -144,13 +162,7 @@ fn handle(
             message: String::new(),
         });
     }
-    let signed = Signed {
-        method: head.method.as_str(),
-        path: head.uri.path(),
-        query: head.uri.query().unwrap_or(""),
-        headers: &head.headers,
-        body,
-    };
+    let signed = signed(head, body);
     let region = region(shared, head);
     let signer = shared.signer_in(region);
     if let Err(error) = sigv4::verify(&signer, signing_name, &signed, wall_clock()) {
@@ -185,9 +197,7 @@ fn handle(
         }
         ("ssm", "SendCommand") => run_command::send_command(shared, region, &input),
         ("ssm", "ListCommands") => run_command::list_commands(shared, &input),
-        ("ssm", "ListCommandInvocations") => {
-            run_command::list_command_invocations(shared, &input)
-        }
+        ("ssm", "ListCommandInvocations") => run_command::list_command_invocations(shared, &input),
         ("ssm", "GetCommandInvocation") => run_command::get_command_invocation(shared, &input),
         ("ssm", "CancelCommand") => run_command::cancel_command(shared, &input),
         ("kms", "GenerateDataKey") => kms::generate_data_key(shared, &input),
@@ -207,6 +217,16 @@ fn handle(
     match answer {
         Ok(output) => (StatusCode::OK, output.to_string()),
         Err(refusal) => error_body(refusal),
+    }
+}
+
+fn signed<'a>(head: &'a hyper::http::request::Parts, body: &'a [u8]) -> Signed<'a> {
+    Signed {
+        method: head.method.as_str(),
+        path: head.uri.path(),
+        query: head.uri.query().unwrap_or(""),
+        headers: &head.headers,
+        body,
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::super::document::Program;
 use super::super::record::{Control, Record};
 use super::super::state::{Grant, Shared};
-use super::{ACCOUNT, Answer, Refusal, ecs, refuse, required, text};
+use super::{Answer, Refusal, ecs, refuse, required, text};
 
 /// The most sessions in one page of DescribeSessions.
 const PAGE: usize = 200;
@@ -143,20 +143,16 @@ pub(super) fn describe_sessions(shared: &Shared, input: &Map<String, Value>) -> 
         Some(Ok(from)) => from,
         Some(Err(_)) => return refuse("InvalidNextToken", "The token is not valid."),
     };
-    let owner = owner();
     let state = shared.state();
     // The newest first.
     let mut matching = state.sessions.iter().rev().filter(|session| {
-        session.status.is_over() == over
-            && filters
-                .iter()
-                .all(|filter| matches(session, &owner, *filter))
+        session.status.is_over() == over && filters.iter().all(|filter| matches(session, *filter))
     });
     let page: Vec<Value> = matching
         .by_ref()
         .skip(from)
         .take(size.clamp(1, PAGE))
-        .map(|session| described(session, &owner))
+        .map(described)
         .collect();
     let mut output = json!({ "Sessions": page });
     if matching.next().is_some() {
@@ -168,23 +164,28 @@ pub(super) fn describe_sessions(shared: &Shared, input: &Map<String, Value>) -> 
     Ok(output)
 }
 
-fn matches(session: &Record, owner: &str, (key, value): (&str, &str)) -> bool {
+fn matches(session: &Record, (key, value): (&str, &str)) -> bool {
     match key {
         "Target" => session.target == value,
         "SessionId" => session.id == value,
         "Status" => session.status.as_str().eq_ignore_ascii_case(value),
-        "Owner" => owner == value,
+        "Owner" => session.owner == value,
         "InvokedAfter" => rfc3339(session.started).as_str() >= value,
         "InvokedBefore" => rfc3339(session.started).as_str() < value,
         _ => true,
     }
 }
 
-fn described(session: &Record, owner: &str) -> Value {
+fn described(session: &Record) -> Value {
     let seconds = |time: SystemTime| {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         (since.as_secs_f64() * 1e3).round() / 1e3
     };
+    let (s3, cloud_watch) = &session.logs;
+    let mut logs = json!({ "S3OutputUrl": s3, "CloudWatchOutputUrl": cloud_watch });
+    if let Value::Object(map) = &mut logs {
+        map.retain(|_, value| !value.is_null());
+    }
     let mut output = json!({
         "SessionId": session.id,
         "Target": session.target,
@@ -192,10 +193,10 @@ fn described(session: &Record, owner: &str) -> Value {
         "StartDate": seconds(session.started),
         "EndDate": session.ended.map(seconds),
         "DocumentName": session.document,
-        "Owner": owner,
+        "Owner": session.owner,
         "Reason": session.reason,
         "Details": session.details,
-        "OutputUrl": {},
+        "OutputUrl": logs,
         "MaxSessionDuration": "60",
         "AccessType": "Standard",
     });
@@ -203,10 +204,6 @@ fn described(session: &Record, owner: &str) -> Value {
         map.retain(|_, value| !value.is_null() && *value != json!(""));
     }
     output
-}
-
-fn owner() -> String {
-    format!("arn:aws:iam::{ACCOUNT}:user/loopback")
 }
 
 /// `2026-11-24T20:30:00Z`, which compares as time does.
