@@ -85,8 +85,8 @@ mod unix {
     }
 
     impl Reserve {
-        /// As the limit is now.
-        pub fn new() -> Self {
+        /// By the limit as it is now.
+        pub fn of_process() -> Self {
             let limit = getrlimit(Resource::Nofile).current;
             let from = limit.and_then(|limit| {
                 let from = limit - RESERVE.min(limit / PART);
@@ -124,7 +124,7 @@ mod other {
 
     impl Reserve {
         /// There is no limit.
-        pub fn new() -> Self {
+        pub fn of_process() -> Self {
             Self {}
         }
     }

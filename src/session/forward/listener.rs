@@ -155,7 +155,7 @@ impl Listener {
     /// Failures to accept are told once in a while and waited out, as is a want of descriptors
     /// before it is one.
     pub async fn accept_into(self, queue: mpsc::Sender<Accepted>) {
-        let reserve = Reserve::new();
+        let reserve = Reserve::of_process();
         let mut next = 0;
         let mut pause = FIRST_PAUSE;
         let mut repeats = Repeats::default();
@@ -205,7 +205,6 @@ impl Listener {
     }
 
     #[cfg(not(unix))]
-    #[expect(clippy::unused_async, reason = "it waits on other systems")]
     async fn room(&self, _: Reserve, _: &mpsc::Sender<Accepted>) {}
 
     /// The next connection; `next` is whose turn it is among the sockets. Safe to cancel.
