@@ -141,9 +141,11 @@ impl SessionFailure {
             Self::Protocol(_) | Self::NotSmux(_) => {
                 "start a new session; --debug shows what the agent sent".into()
             }
-            Self::NeverQuiet => "update the agent: those after 3.0.196.0 carry many connections at \
+            Self::NeverQuiet => {
+                "update the agent: those after 3.0.196.0 carry many connections at \
                  once"
-                .into(),
+                    .into()
+            }
             Self::Bind(error) => return error.hint(),
             Self::NotForwarding(_) => "use a document of the type Port with \
                  LocalPortForwarding, such as AWS-StartPortForwardingSession"

@@ -149,7 +149,6 @@ impl Opening {
     }
 }
 
-
 async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,

@@ -5,7 +5,9 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::frame::{Error, Frame};
-use super::streams::{ALONE_PATIENCE, IN_ALONE, Event, MAX_REFUSALS, MAX_STREAMS, Role, Sending, Stream, Streams};
+use super::streams::{
+    ALONE_PATIENCE, Event, IN_ALONE, MAX_REFUSALS, MAX_STREAMS, Role, Sending, Stream, Streams,
+};
 
 impl Streams {
     /// Bytes of the carrier came.

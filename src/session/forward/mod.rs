@@ -21,9 +21,9 @@ mod tunnel;
 #[cfg(unix)]
 mod unix_socket;
 
+use super::Style;
 use super::ending::{Outcome, SessionFailure};
 use super::front::Front;
-use super::Style;
 use super::opening::Opened;
 use crate::aws::StartSession;
 use crate::protocol::SessionType;
