@@ -108,7 +108,7 @@ impl Loopback {
         })
     }
 
-    /// Where SSM, KMS, ECS and EC2 Instance Connect answer.
+    /// Where SSM, KMS, ECS, STS, EC2 (as far as doctor asks) and EC2 Instance Connect answer.
     pub fn endpoint_url(&self) -> &str {
         &self.endpoint_url
     }
@@ -158,6 +158,7 @@ impl Loopback {
             ("AWS_ENDPOINT_URL_KMS", url.clone()),
             ("AWS_ENDPOINT_URL_ECS", url.clone()),
             ("AWS_ENDPOINT_URL_STS", url.clone()),
+            ("AWS_ENDPOINT_URL_EC2", url.clone()),
             ("AWS_ENDPOINT_URL_EC2_INSTANCE_CONNECT", url),
             ("AWS_REGION", self.region().to_owned()),
             ("AWS_DEFAULT_REGION", self.region().to_owned()),

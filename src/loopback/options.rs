@@ -24,6 +24,12 @@ pub struct Options {
     pub tasks: Vec<Task>,
     /// AgentVersion of the handshake.
     pub agent_version: String,
+    /// Seconds that the clock of the API is ahead of this machine's.
+    pub clock_ahead: i64,
+    /// The KMS key that the account's preferences name for its sessions.
+    pub preferred_key: Option<String>,
+    /// Whether machines outside of EC2 may have sessions: the advanced tier.
+    pub advanced_tier: bool,
     /// Pause as the real agent does: 1 ms behind each read, 1 s before a terminal's output.
     pub paced: bool,
     /// Encrypt shells and commands with a KMS key.
@@ -74,6 +80,9 @@ impl Default for Options {
             nodes: node::usual(),
             tasks: task::usual(),
             agent_version: "3.3.0.0".to_owned(),
+            clock_ahead: 0,
+            preferred_key: None,
+            advanced_tier: true,
             paced: true,
             kms: false,
             challenge: Challenge::Offered,

@@ -13,6 +13,12 @@ pub(super) fn generate_data_key(shared: &Shared, input: &Map<String, Value>) -> 
     if length != Some(64) {
         return refuse("ValidationException", "loopback makes keys of 64 bytes.");
     }
+    if input.get("DryRun") == Some(&Value::Bool(true)) {
+        return refuse(
+            "DryRunOperationException",
+            "The request would have succeeded, but the DryRun option is set.",
+        );
+    }
     let context = match input.get("EncryptionContext") {
         Some(Value::Object(context)) => context
             .iter()

@@ -1,16 +1,18 @@
-//! The service APIs, as far as ssmx, the AWS CLI and AWS's plugin call them: JSON 1.1 over HTTP.
+//! The service APIs, as far as ssmx, the AWS CLI and AWS's plugin call them: JSON 1.1 over HTTP,
+//! and forms that are answered in XML.
 
 mod ecs;
 mod instance_connect;
 mod kms;
 mod nodes;
+mod query;
 mod run_command;
+mod settings;
 mod ssm;
-mod sts;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -24,6 +26,7 @@ use tokio::net::TcpListener;
 use super::door::Door;
 use super::sigv4::{self, Signed};
 use super::state::{Shared, State, wall_clock};
+use query::Form;
 
 /// Connections at once.
 const CONNECTIONS: usize = 64;
@@ -90,7 +93,13 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let limit = tokio::time::timeout(IDLE, Limited::new(body, BODY).collect());
     let (status, body) = match limit.await {
-        Ok(Ok(body)) => handle(shared, &parts, &body.to_bytes()),
+        Ok(Ok(body)) => {
+            let body = body.to_bytes();
+            match Form::of(&parts, &body) {
+                Some(form) => query::handle(shared, &parts, &body, &form),
+                None => handle(shared, &parts, &body),
+            }
+        }
         _ => error_body(Refusal {
             status: StatusCode::PAYLOAD_TOO_LARGE,
             code: "RequestEntityTooLargeException",
@@ -105,13 +114,17 @@ async fn answer(
     let is_xml = body.starts_with('<');
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
+    let content_type = match is_xml {
+        true => "text/xml",
+        false => "application/x-amz-json-1.1",
+    };
     response.headers_mut().insert(
         hyper::header::CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static(match is_xml {
-            true => "text/xml",
-            false => "application/x-amz-json-1.1",
-        }),
+        hyper::header::HeaderValue::from_static(content_type),
     );
+    if let Some(date) = date(shared) {
+        response.headers_mut().insert(hyper::header::DATE, date);
+    }
     response.headers_mut().insert(
         "x-amzn-requestid",
         uuid::Uuid::new_v4()
@@ -120,6 +133,29 @@ async fn answer(
             .unwrap_or(hyper::header::HeaderValue::from_static("-")),
     );
     Ok(response)
+}
+
+/// The time, as far as this service is concerned.
+fn now(shared: &Shared) -> SystemTime {
+    let ahead = shared.options.clock_ahead;
+    let off = Duration::from_secs(ahead.unsigned_abs());
+    let now = wall_clock();
+    match ahead < 0 {
+        true => now.checked_sub(off),
+        false => now.checked_add(off),
+    }
+    .unwrap_or(now)
+}
+
+/// The header for it, where it is not the time of this machine.
+fn date(shared: &Shared) -> Option<hyper::header::HeaderValue> {
+    if shared.options.clock_ahead == 0 {
+        return None;
+    }
+    let date = aws_smithy_types::DateTime::from(now(shared));
+    let date = aws_smithy_types::DateTime::from_secs(date.secs());
+    let text = date.fmt(aws_smithy_types::date_time::Format::HttpDate);
+    text.ok()?.parse().ok()
 }
 
 /// Waits while a test holds the answers of this operation back.
@@ -142,9 +178,6 @@ fn handle(
     head: &hyper::http::request::Parts,
     body: &[u8],
 ) -> (StatusCode, String) {
-    if sts::is_call(head) {
-        return sts::handle(shared, head, body);
-    }
     let target = head.headers.get("x-amz-target");
     let target = target.and_then(|value| value.to_str().ok()).unwrap_or("");
     let (service, operation) = target.split_once('.').unwrap_or(("", ""));
@@ -165,7 +198,7 @@ fn handle(
     let signed = signed(head, body);
     let region = region(shared, head);
     let signer = shared.signer_in(region);
-    if let Err(error) = sigv4::verify(&signer, signing_name, &signed, wall_clock()) {
+    if let Err(error) = sigv4::verify(&signer, signing_name, &signed, now(shared)) {
         return error_body(Refusal {
             status: StatusCode::BAD_REQUEST,
             code: error.code(),
@@ -200,6 +233,8 @@ fn handle(
         ("ssm", "ListCommandInvocations") => run_command::list_command_invocations(shared, &input),
         ("ssm", "GetCommandInvocation") => run_command::get_command_invocation(shared, &input),
         ("ssm", "CancelCommand") => run_command::cancel_command(shared, &input),
+        ("ssm", "GetDocument") => settings::get_document(shared, &input),
+        ("ssm", "GetServiceSetting") => settings::get_service_setting(shared, region, &input),
         ("kms", "GenerateDataKey") => kms::generate_data_key(shared, &input),
         ("ec2-instance-connect", "SendSSHPublicKey") => {
             instance_connect::send_ssh_public_key(shared, &input)

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::node::Node;
-use super::super::state::Shared;
+use super::super::state::{Shared, wall_millis};
 use super::{Answer, Refusal, refuse, text};
 
 /// The fewest nodes in a page that may be asked for.
@@ -209,6 +209,7 @@ fn property(node: &Node) -> Value {
         "IPAddress": node.public_ip,
         "LaunchTime": node.launched,
         "PingStatus": ping(node),
+        "LastPingDateTime": last_ping(node),
         "AgentVersion": node.agent_version,
         "PlatformType": node.platform_type,
         "PlatformName": node.platform_name,
@@ -225,6 +226,7 @@ fn information(node: &Node) -> Value {
         "Name": node.name.as_deref().filter(|_| node.id.starts_with("mi-")),
         "InstanceId": node.id,
         "PingStatus": ping(node),
+        "LastPingDateTime": last_ping(node),
         "AgentVersion": node.agent_version,
         "IsLatestVersion": false,
         "PlatformType": node.platform_type,
@@ -243,6 +245,15 @@ fn ping(node: &Node) -> &'static str {
     } else {
         "ConnectionLost"
     }
+}
+
+/// When its agent was last heard, in seconds since 1970: an hour after the launch, if it is away.
+fn last_ping(node: &Node) -> f64 {
+    let seconds = match node.online {
+        true => wall_millis() / 1000,
+        false => node.launched + 3600,
+    };
+    seconds as f64
 }
 
 fn resource_type(node: &Node) -> &'static str {
