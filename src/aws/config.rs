@@ -178,7 +178,7 @@ impl Settings {
 
     /// `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_ENDPOINT_URL`, the profile's `services` section, its
     /// `endpoint_url`; none of them if they are to be ignored. `service` has underscores for spaces.
-    fn configured_endpoint(&self, service: &str) -> Result<Option<String>, Error> {
+    pub(super) fn configured_endpoint(&self, service: &str) -> Result<Option<String>, Error> {
         if self.flag(
             "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
             "ignore_configured_endpoint_urls",

@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -98,9 +99,9 @@ impl DialError {
         match self {
             Self::Setup(error) => error.clone(),
             Self::Resolve { .. } => unreachable
-                .with_hint("check the region, the endpoint, and the network (or HTTPS_PROXY)"),
+                .with_hint("check the region, the endpoint, and the network (or HTTPS_PROXY); `ssmx doctor` finds out"),
             Self::Connect { .. } | Self::Timeout { .. } => unreachable
-                .with_hint("check the network, HTTPS_PROXY and NO_PROXY, and the endpoint"),
+                .with_hint("check the network, HTTPS_PROXY and NO_PROXY, and the endpoint; `ssmx doctor` finds out"),
             Self::Tls { source, .. } => unreachable.with_hint(tls_hint(source)),
             Self::Proxy { .. } => unreachable
                 .with_hint("check HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT) and NO_PROXY"),
@@ -137,7 +138,7 @@ fn tls_hint(error: &io::Error) -> &'static str {
 }
 
 /// Any byte stream that an HTTP connection can run on.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A connection to a server, or to a proxy that forwards plain HTTP.
@@ -230,7 +231,7 @@ impl Service<Uri> for Direct {
     }
 }
 
-async fn start_tls<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn start_tls<S: AsyncRead + AsyncWrite + Unpin>(
     config: Arc<rustls::ClientConfig>,
     uri: &Uri,
     stream: S,
@@ -320,14 +321,26 @@ impl Dial {
         let Some(proxy) = self.proxies.for_url(&url).map_err(DialError::Setup)? else {
             return self.direct.call(uri).await;
         };
-        let name = authority(proxy.uri());
         if url.scheme() != "https" {
             let mut wire = self.direct.call(proxy.uri().clone()).await?.into_inner();
             wire.forwarded = true;
             return Ok(TokioIo::new(wire));
         }
-        let trust = Arc::clone(&self.direct.trust);
-        let tls = trust.config().map_err(DialError::Setup)?;
+        // Trust first: it is our own error, and cheaper than a connection for nothing.
+        let tls = self.direct.trust.config().map_err(DialError::Setup)?;
+        let wire = self.through(&uri, &proxy).await?;
+        let stream = start_tls(tls, &uri, wire).await?;
+        Ok(TokioIo::new(Wire {
+            stream: Box::new(stream),
+            forwarded: false,
+        }))
+    }
+}
+
+impl Dial {
+    /// Bytes to the host of a URL, by way of a proxy.
+    pub(super) async fn through(self, uri: &Uri, proxy: &Intercept) -> Result<Wire, DialError> {
+        let name = authority(proxy.uri());
         let mut tunnel = Tunnel::new(proxy.uri().clone(), self.direct);
         if let Some(auth) = proxy.basic_auth() {
             tunnel = tunnel.with_auth(auth.clone());
@@ -340,15 +353,11 @@ impl Dial {
                 },
                 None => DialError::Proxy {
                     proxy: name.clone(),
-                    why: format!("refuses the way to {}: {error}", authority(&uri)),
+                    why: format!("refuses the way to {}: {error}", authority(uri)),
                 },
             }
         })?;
-        let stream = start_tls(tls, &uri, wire.into_inner()).await?;
-        Ok(TokioIo::new(Wire {
-            stream: Box::new(stream),
-            forwarded: false,
-        }))
+        Ok(wire.into_inner())
     }
 }
 

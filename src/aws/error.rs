@@ -265,11 +265,11 @@ fn service_hint(call: &Call<'_>, context: &Context, code: &str) -> Option<String
             "check the secret key, the region and this machine's clock".to_owned()
         }
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => format!(
-            "the caller's IAM policies must allow {action}; `aws sts get-caller-identity` shows who the caller is"
+            "the caller's IAM policies must allow {action}; `ssmx doctor` shows who the caller is, and what else is denied"
         ),
         "TargetNotConnected" => {
             "is the node running, in this region and account, its SSM Agent up and its instance profile set? \
-             `ssmx get-connection-status --target TARGET` asks again"
+             `ssmx doctor TARGET` finds out"
                 .to_owned()
         }
         "InvalidDocument" | "InvalidDocumentVersion" | "InvalidDocumentOperation" => {
@@ -372,7 +372,7 @@ pub(super) fn plain(error: &std::io::Error) -> String {
 }
 
 /// Foreign text for a terminal: no control characters, no line ends, not without end.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len().min(MAX_TEXT));
     let mut count = 0;
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {

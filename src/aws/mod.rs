@@ -4,6 +4,7 @@
 //! Everything is made at first need. Loading reads the profile files; credentials are looked up
 //! by the first call, root certificates by the first `https` connection.
 
+mod certificate;
 mod config;
 mod credentials;
 mod dial;
@@ -16,8 +17,10 @@ mod kms;
 mod mfa;
 mod model;
 mod nodes;
+mod probe;
 mod prompt;
 mod proxy;
+mod reach;
 mod regions;
 mod role_cache;
 mod run_command;
@@ -44,6 +47,7 @@ use hyper_util::client::proxy::matcher::Intercept;
 use tokio_rustls::rustls::ClientConfig;
 use url::Url;
 
+pub use certificate::Issuer;
 pub use config::{Options, profiles, ssm_endpoint_for};
 pub use ecs::{Agent, Container, Task};
 pub use error::{Error, Kind};
@@ -53,6 +57,8 @@ pub use model::{
     SessionState, StartSession, Token,
 };
 pub use nodes::{Node, NodeFilter, Nodes};
+pub use probe::{Endpoint, Keys, Prober, Reply, Service};
+pub use reach::{Reach, Stage};
 pub use regions::regions_beside;
 pub use target::TargetError;
 

@@ -33,6 +33,11 @@ impl Trust {
         }
     }
 
+    /// Whether certificates count.
+    pub(super) fn verifies(&self) -> bool {
+        self.verify
+    }
+
     /// The configuration, made once.
     pub(super) fn config(&self) -> Result<Arc<ClientConfig>, Error> {
         self.made

@@ -120,14 +120,17 @@ impl ConnectError {
             Self::Aws(error) => return error.hint(),
             Self::Url(_) => return None,
             Self::Tcp { .. } | Self::Timeout { .. } => {
-                "check the network, HTTPS_PROXY and, inside a VPC, the ssmmessages endpoint".into()
+                "check the network, HTTPS_PROXY and, inside a VPC, the ssmmessages endpoint; \
+                 `ssmx doctor` finds out"
+                    .into()
             }
             Self::Proxy { .. } => "check HTTPS_PROXY and NO_PROXY".into(),
             Self::Tls { .. } => "behind an inspecting proxy, name its CA certificate with \
                  --ca-bundle or AWS_CA_BUNDLE"
                 .into(),
             Self::Refused { status, .. } if *status == StatusCode::FORBIDDEN => {
-                "allow ssmmessages:OpenDataChannel to the caller, and check the computer's clock"
+                "allow ssmmessages:OpenDataChannel to the caller, and check the computer's clock; \
+                 `ssmx doctor` finds out"
                     .into()
             }
             Self::Refused { .. } | Self::Upgrade { .. } => {

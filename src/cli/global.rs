@@ -216,12 +216,21 @@ impl Global {
 
     /// Whether stderr may have colour.
     pub fn color(&self) -> bool {
+        self.color_on(&std::io::stderr())
+    }
+
+    /// Whether stdout may have colour.
+    pub fn stdout_color(&self) -> bool {
+        self.color_on(&std::io::stdout())
+    }
+
+    fn color_on(&self, stream: &impl IsTerminal) -> bool {
         match self.color {
             Color::On => true,
             Color::Off => false,
             Color::Auto => {
                 let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-                std::io::stderr().is_terminal()
+                stream.is_terminal()
                     && !set("NO_COLOR")
                     && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
             }

@@ -9,6 +9,7 @@ mod completion;
 mod config;
 mod cp;
 mod describe_sessions;
+mod doctor;
 mod ecs;
 mod exec;
 mod forward;
@@ -106,6 +107,8 @@ enum Command {
     Play(play::Args),
     /// Ask whether a node can be reached
     GetConnectionStatus(get_connection_status::Args),
+    /// Find out why sessions do not work, and what to do about it
+    Doctor(doctor::Args),
     /// Run ssh on a node, through Session Manager
     Ssh(ssh::Args),
     /// Print what makes plain ssh, scp, sftp and rsync go through Session Manager
@@ -182,6 +185,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Command::DescribeSessions(args) => describe_sessions::run(&global, args).await,
             Command::Play(args) => play::run(args).await,
             Command::GetConnectionStatus(args) => get_connection_status::run(&global, args).await,
+            Command::Doctor(args) => doctor::run(&global, args).await,
             Command::Ssh(args) => ssh::run(&global, args).await,
             Command::SshConfig(args) => ssh_config::run(&global, &args),
             Command::Loopback(args) => loopback::run(&global, args).await,

@@ -16,6 +16,8 @@ mod config;
 #[cfg(unix)]
 mod cp;
 #[cfg(unix)]
+mod doctor;
+#[cfg(unix)]
 mod ecs;
 #[cfg(unix)]
 mod errors;

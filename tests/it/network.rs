@@ -9,9 +9,9 @@ use std::process::Command;
 use ssmx::loopback::{Loopback, Options as Peer};
 use tokio_rustls::TlsAcceptor;
 
-pub use servers::{Manner, Proxy};
+pub use servers::{Manner, Proxy, acceptor, tls};
 
-use self::servers::{Seen, Server, acceptor, tls};
+use self::servers::{Seen, Server};
 use crate::plugin::{assert_short, grant, response};
 use crate::support::{Finished, SSMX, command, run_without_input};
 

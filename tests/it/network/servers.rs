@@ -85,6 +85,8 @@ pub enum Manner {
     Password(&'static str),
     /// Nobody, since nothing can be reached.
     Unreachable,
+    /// Everybody, but all ways lead here.
+    Leading(SocketAddr),
 }
 
 /// What a proxy was asked for.
@@ -153,6 +155,12 @@ async fn proxy(mut stream: TcpStream, manner: Manner, seen: Arc<Mutex<Vec<Seen>>
             "407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"test\""
         }
         (Manner::Unreachable, _) | (_, None) => "502 Bad Gateway",
+        (Manner::Leading(to), Some(_)) => {
+            if stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.is_ok() {
+                pass_on(stream, &to.to_string()).await;
+            }
+            return;
+        }
         (_, Some(target)) => {
             if stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.is_ok() {
                 pass_on(stream, target).await;
