@@ -14,6 +14,7 @@ use aws_runtime::env_config::section::EnvConfigSections;
 use aws_types::os_shim_internal::{Env, Fs};
 use url::Url;
 
+use super::access::AccessWish;
 use super::error::{Context, Error};
 use super::stream_url::{is_aws, is_label};
 
@@ -38,6 +39,8 @@ pub struct Options {
     pub read_timeout: Option<Duration>,
     /// Whether the user may be asked for an MFA code.
     pub may_prompt: bool,
+    /// What to do where access to a node has to be asked for.
+    pub access: Option<AccessWish>,
     /// The environment to go by instead of the process's own (`HTTPS_PROXY` and the like apart).
     pub environment: Option<Vec<(String, String)>>,
 }
@@ -54,6 +57,7 @@ impl Default for Options {
             connect_timeout: Some(Duration::from_secs(60)),
             read_timeout: Some(Duration::from_secs(60)),
             may_prompt: true,
+            access: None,
             environment: None,
         }
     }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::imds;
@@ -154,7 +154,14 @@ pub(super) struct Chain(Arc<Inner>);
 struct Inner {
     providers: Providers,
     clock: SystemTimeSource,
-    kept: Mutex<Option<(Credentials, std::time::SystemTime)>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Clone, Default)]
+struct Kept {
+    credentials: Option<(Credentials, SystemTime)>,
+    /// Asked instead of the whole chain.
+    instead: Option<SharedCredentialsProvider>,
 }
 
 impl Chain {
@@ -170,19 +177,36 @@ impl Chain {
     pub(super) async fn get(&self) -> Result<Credentials, CredentialsError> {
         let mut kept = self.0.kept.lock().await;
         let now = self.0.clock.now();
-        if let Some((credentials, until)) = &*kept
+        if let Some((credentials, until)) = &kept.credentials
             && now < *until
         {
             return Ok(credentials.clone());
         }
-        *kept = None;
-        let credentials = self.0.providers.chain().provide_credentials().await?;
-        let until = match credentials.expiry() {
-            Some(expiry) => expiry.checked_sub(MARGIN),
-            None => now.checked_add(REREAD),
+        kept.credentials = None;
+        let credentials = match &kept.instead {
+            Some(provider) => provider.provide_credentials().await?,
+            None => self.0.providers.chain().provide_credentials().await?,
         };
-        *kept = until.map(|until| (credentials.clone(), until));
+        kept.credentials = until(&credentials, now).map(|until| (credentials.clone(), until));
         Ok(credentials)
+    }
+
+    /// A chain of its own that begins with what this one has.
+    pub(super) async fn fork(&self) -> Self {
+        Self(Arc::new(Inner {
+            providers: self.0.providers.clone(),
+            clock: SystemTimeSource::new(),
+            kept: Mutex::new(self.0.kept.lock().await.clone()),
+        }))
+    }
+
+    /// From now on credentials are these, and then those of `provider`.
+    pub(super) async fn go_by(&self, provider: SharedCredentialsProvider, first: Credentials) {
+        let until = until(&first, self.0.clock.now());
+        *self.0.kept.lock().await = Kept {
+            credentials: until.map(|until| (first, until)),
+            instead: Some(provider),
+        };
     }
 
     /// From now on nobody is asked for anything.
@@ -192,7 +216,15 @@ impl Chain {
 
     /// Forgets what is kept: the service would not have it.
     pub(super) async fn forget(&self) {
-        *self.0.kept.lock().await = None;
+        self.0.kept.lock().await.credentials = None;
+    }
+}
+
+/// Until when credentials are used.
+fn until(credentials: &Credentials, now: SystemTime) -> Option<SystemTime> {
+    match credentials.expiry() {
+        Some(expiry) => expiry.checked_sub(MARGIN),
+        None => now.checked_add(REREAD),
     }
 }
 

@@ -264,9 +264,17 @@ fn service_hint(call: &Call<'_>, context: &Context, code: &str) -> Option<String
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" => {
             "check the secret key, the region and this machine's clock".to_owned()
         }
-        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => format!(
-            "the caller's IAM policies must allow {action}; `ssmx doctor` shows who the caller is, and what else is denied"
-        ),
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => {
+            let request = match action {
+                "ssm:StartSession" => {
+                    "; where access is granted just in time, --request-access REASON asks for it"
+                }
+                _ => "",
+            };
+            format!(
+                "the caller's IAM policies must allow {action}; `ssmx doctor` shows who the caller is, and what else is denied{request}"
+            )
+        }
         "TargetNotConnected" => {
             "is the node running, in this region and account, its SSM Agent up and its instance profile set? \
              `ssmx doctor TARGET` finds out"

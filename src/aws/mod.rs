@@ -4,6 +4,7 @@
 //! Everything is made at first need. Loading reads the profile files; credentials are looked up
 //! by the first call, root certificates by the first `https` connection.
 
+mod access;
 mod certificate;
 mod config;
 mod credentials;
@@ -47,6 +48,7 @@ use hyper_util::client::proxy::matcher::Intercept;
 use tokio_rustls::rustls::ClientConfig;
 use url::Url;
 
+pub use access::AccessWish;
 pub use certificate::Issuer;
 pub use config::{Options, profiles, ssm_endpoint_for};
 pub use ecs::{Agent, Container, Task};
@@ -66,6 +68,7 @@ pub use run_command::{
     CommandResult, CommandState, Invocation, KEPT_ERRORS, KEPT_OUTPUT, SendCommand,
 };
 
+use access::Access;
 use config::Settings;
 use credentials::{Chain, Providers};
 use error::Context;
@@ -89,6 +92,7 @@ struct Inner {
     connections: Http,
     http: SharedHttpClient,
     credentials: Chain,
+    access: Option<Access>,
     ssm: OnceLock<aws_sdk_ssm::Client>,
     /// The caller may not call DescribeInstanceProperties.
     lacks_properties: AtomicBool,
@@ -157,6 +161,7 @@ impl Aws {
             connections,
             http,
             credentials,
+            access: options.access.map(Access::new),
             ssm: OnceLock::new(),
             lacks_properties: AtomicBool::new(false),
         })))
@@ -164,6 +169,15 @@ impl Aws {
 
     /// The same settings and credentials in another region.
     pub fn in_region(&self, region: &str) -> Self {
+        self.with(region, self.0.credentials.clone())
+    }
+
+    /// The same settings, with credentials that go their own way from now on.
+    async fn with_credentials_of_now(&self) -> Self {
+        self.with(&self.0.region, self.0.credentials.fork().await)
+    }
+
+    fn with(&self, region: &str, credentials: Chain) -> Self {
         Self(Arc::new(Inner {
             settings: Arc::clone(&self.0.settings),
             region: region.to_owned(),
@@ -172,7 +186,8 @@ impl Aws {
             proxies: Arc::clone(&self.0.proxies),
             connections: self.0.connections.clone(),
             http: self.0.http.clone(),
-            credentials: self.0.credentials.clone(),
+            credentials,
+            access: None,
             ssm: OnceLock::new(),
             lacks_properties: AtomicBool::new(false),
         }))

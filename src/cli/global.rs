@@ -9,8 +9,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::settings::{Settings, Source};
-use crate::aws::{self, Aws};
+use crate::aws::{self, AccessWish, Aws};
 use crate::config::Alias;
+use crate::terminal;
 
 /// The AWS CLI's limit for connections and answers, in seconds.
 const TIMEOUT: u32 = 60;
@@ -45,6 +46,11 @@ pub struct Global {
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = TIMEOUT)]
     #[arg(hide_short_help = true)]
     cli_read_timeout: u32,
+    /// Where a node's policy wants an approval, request access for this reason, and wait; or go on
+    /// with a request (oi-…) made before
+    #[arg(long, global = true, value_name = "REASON")]
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    request_access: Option<String>,
     /// Tell on stderr what is done; SSMX_LOG=FILTER tells more or less
     #[arg(long, global = true)]
     debug: bool,
@@ -98,6 +104,10 @@ impl Global {
             verify_ssl: !self.no_verify_ssl,
             connect_timeout: limit(self.cli_connect_timeout),
             read_timeout: limit(self.cli_read_timeout),
+            access: self.request_access.clone().map(|reason| AccessWish {
+                reason,
+                tell: terminal::notice,
+            }),
             ..aws::Options::default()
         }
     }
@@ -181,6 +191,8 @@ impl Global {
 
     /// The options as given that are for this time only.
     pub fn passing_words(&self) -> Vec<OsString> {
+        let access = self.request_access.iter();
+        let access = access.flat_map(|reason| ["--request-access", reason.as_str()]);
         let color: &[&str] = match self.color {
             Color::On => &["--color", "on"],
             Color::Off => &["--color", "off"],
@@ -190,8 +202,14 @@ impl Global {
         [debug, color]
             .concat()
             .into_iter()
+            .chain(access)
             .map(OsString::from)
             .collect()
+    }
+
+    /// Whether access to nodes is to be asked for.
+    pub fn wants_access(&self) -> bool {
+        self.request_access.is_some()
     }
 
     /// Whether answers are wanted as JSON.

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::process::Command;
 
@@ -18,6 +19,9 @@ use crate::loopback::{Loopback, Node, Options, UNSET};
 use crate::session;
 use crate::terminal::{self, Signals};
 
+/// After this time, requests for access are approved.
+const APPROVAL: Duration = Duration::from_secs(3);
+
 /// `ssmx loopback`
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -25,7 +29,8 @@ use crate::terminal::{self, Signals};
     ssmx loopback -- sh -c 'ssmx start-session --target $SSMX_LOOPBACK_TARGET'\n  \
     ssmx loopback --serve                             for other shells\n\n\
     The node is i-10000000000000001 ($SSMX_LOOPBACK_TARGET for COMMAND), \
-    i-1000000000000000f is one that is offline. Shells, commands, ports, SSH (to an sshd of this \
+    i-1000000000000000f is one that is offline, i-1000000000000000a one that takes \
+    --request-access (which is approved after 3 s). ECS has the clusters shop and batch. Shells, commands, ports, SSH (to an sshd of this \
     machine) and pushed keys are served as by AWS.")]
 pub struct Args {
     /// Do not pause between reads as the real agent does: for benchmarks
@@ -76,6 +81,8 @@ fn host(text: &str) -> Result<(String, IpAddr), String> {
 /// Runs the subcommand; the exit status: that of the session or the command.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let mut options = Options::default();
+    let guarded = Node::online("i-1000000000000000a").named("guarded");
+    options.nodes.push(guarded.guarded());
     options.nodes.extend(Node::fleet(args.fleet));
     let loopback = Loopback::start(Options {
         paced: !args.no_pacing,
@@ -84,6 +91,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
         shell: args.shell,
         hosts: args.host,
         authorized_keys: args.authorized_keys,
+        approve_after: Some(APPROVAL),
         ..options
     })
     .map_err(|error| Failure::other(format!("loopback cannot start: {error}")))?;

@@ -146,12 +146,28 @@ pub(super) enum Started {
 }
 
 /// Starts a session. Once it is asked for, signals wait for the answer (a second one does not),
-/// lest it be left behind.
+/// lest it be left behind. If access has to be asked for, and may be, that is waited for too.
 pub(super) async fn start(aws: &Aws, request: &StartSession) -> anyhow::Result<Started> {
     // This may ask the user, who may answer with Ctrl-C.
     let what = format!("cannot start a session on {}", request.target);
     aws.prepare(&what).await?;
     let ignored = port_document::ignored(request);
+    let error = match ask(aws, ignored, aws.start_session(request)).await {
+        Ok(started) => return Ok(started),
+        Err(error) => error,
+    };
+    let denied = error.downcast_ref::<aws::Error>();
+    if !denied.is_some_and(|error| aws.may_ask_for_access(error)) {
+        return Err(error);
+    }
+    let signals = Signals::install_for(ignored);
+    let mut signals = signals.context("cannot listen for signals")?;
+    tokio::select! {
+        biased;
+        number = ending(&mut signals) => return Ok(Started::Signal(number)),
+        gained = aws.gain_access(&request.target) => gained?,
+    }
+    drop(signals);
     ask(aws, ignored, aws.start_session(request)).await
 }
 

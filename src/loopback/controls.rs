@@ -78,6 +78,18 @@ impl Loopback {
         self.shared.broadcast(|| Control::Inject(frame.clone()));
     }
 
+    /// Decides on all requests for access that are neither rejected, revoked nor expired:
+    /// `Approved`, `Rejected`, `Revoked`, `Expired`.
+    pub fn decide_access(&self, status: &str) {
+        self.shared.change(|state| {
+            for request in &mut state.access {
+                if matches!(request.status.as_str(), "Pending" | "Approved") {
+                    request.status = status.to_owned();
+                }
+            }
+        });
+    }
+
     /// Refuses ResumeSession with AccessDeniedException, or no longer.
     pub fn deny_resume(&self, deny: bool) {
         self.shared.change(|state| state.deny_resume = deny);

@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, 
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
+use super::access::Keys;
 use super::door::Door;
 use super::record::Control;
 use super::sigv4::{self, Signed};
@@ -164,7 +165,9 @@ fn admit(shared: &Shared, request: &Request) -> Result<String, (StatusCode, Stri
             headers: request.headers(),
             body: b"",
         };
-        sigv4::verify(&shared.signer(), "ssmmessages", &signed, wall_clock())
+        let keys = Keys::of(shared, request.headers());
+        let signer = keys.signer(&shared.options.region);
+        sigv4::verify(&signer, "ssmmessages", &signed, wall_clock())
             .map_err(|error| (StatusCode::FORBIDDEN, error.to_string()))?;
     } else if shared.options.require_signature {
         return forbidden("Missing Authentication Token".into());

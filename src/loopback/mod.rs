@@ -12,6 +12,7 @@
 //! It runs programs of the user, so it takes only requests that were signed with the key pair of
 //! this very run, and only from this machine.
 
+mod access;
 pub mod agent;
 mod api;
 mod client;

@@ -36,6 +36,8 @@ pub struct Node {
     pub state: String,
     /// In seconds since 1970.
     pub launched: u64,
+    /// Whether sessions on it take access that somebody has approved.
+    pub guarded: bool,
 }
 
 impl Node {
@@ -56,6 +58,7 @@ impl Node {
             agent_version: "3.3.0.0".to_owned(),
             state: "running".to_owned(),
             launched: LAUNCHED,
+            guarded: false,
         }
     }
 
@@ -65,6 +68,12 @@ impl Node {
             online: false,
             ..Self::online(id)
         }
+    }
+
+    /// The same, with sessions only for those whose access was approved.
+    pub fn guarded(mut self) -> Self {
+        self.guarded = true;
+        self
     }
 
     /// The same with a Name tag.

@@ -22,6 +22,8 @@ pub struct Options {
     pub nodes: Vec<Node>,
     /// The ECS tasks there are.
     pub tasks: Vec<Task>,
+    /// After this time, requests for access are approved by themselves.
+    pub approve_after: Option<Duration>,
     /// AgentVersion of the handshake.
     pub agent_version: String,
     /// Seconds that the clock of the API is ahead of this machine's.
@@ -79,6 +81,7 @@ impl Default for Options {
             other_regions: Vec::new(),
             nodes: node::usual(),
             tasks: task::usual(),
+            approve_after: None,
             agent_version: "3.3.0.0".to_owned(),
             clock_ahead: 0,
             preferred_key: None,

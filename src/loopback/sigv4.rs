@@ -66,6 +66,13 @@ pub(super) fn region(headers: &HeaderMap) -> Option<&str> {
     credential.split('/').nth(2)
 }
 
+/// The access key that a request names.
+pub(super) fn access_key(headers: &HeaderMap) -> Option<&str> {
+    let authorization = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (_, credential) = authorization.split_once("Credential=")?;
+    credential.split('/').next()
+}
+
 /// Whether `request` was signed for `service` by `signer`, lately.
 pub(super) fn verify(
     signer: &Signer<'_>,

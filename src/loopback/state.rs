@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use super::access::Request;
 use super::document::Program;
 use super::host::Remains;
 use super::record::{Control, Record, Status};
@@ -68,6 +69,7 @@ pub(super) struct State {
     pub(super) commands: Vec<super::api::Sent>,
     /// ARN of whoever calls.
     pub(super) caller: String,
+    pub(super) access: Vec<Request>,
     pub(super) expired: bool,
     /// Operations that the caller may not do.
     pub(super) denied: HashSet<String>,
@@ -131,11 +133,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn signer(&self) -> Signer<'_> {
-        self.signer_in(&self.options.region)
-    }
-
-    /// The same for another region.
+    /// Whoever has the keys of this run.
     pub(super) fn signer_in<'a>(&'a self, region: &'a str) -> Signer<'a> {
         Signer {
             access_key_id: &self.access_key_id,
@@ -405,6 +403,6 @@ pub(super) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-fn random_hex<const N: usize>() -> String {
+pub(super) fn random_hex<const N: usize>() -> String {
     random::<N>().iter().map(|b| format!("{b:02x}")).collect()
 }

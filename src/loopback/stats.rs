@@ -10,6 +10,10 @@ pub struct Stats {
     pub api_calls: u64,
     /// API calls answered with an error.
     pub api_errors: u64,
+    /// Requests for access.
+    pub access_requests: u64,
+    /// API calls, and upgrades, that were signed with the credentials of such a request.
+    pub with_access: u64,
     /// Sessions started.
     pub started: u64,
     /// ResumeSession calls answered with a token.

@@ -5,6 +5,8 @@
     reason = "what a test does not expect is its failure; tests may look at the clock"
 )]
 
+#[cfg(unix)]
+mod access;
 mod agent;
 #[cfg(unix)]
 mod aws_cli;

@@ -217,7 +217,11 @@ struct Accesses(Vec<(Vec<OsString>, Aws)>);
 
 impl Accesses {
     async fn of(&mut self, wish: &Wish, lazy: bool) -> anyhow::Result<Aws> {
-        let words = wish.global.lasting_words();
+        let mut words = wish.global.lasting_words();
+        if wish.global.wants_access() {
+            // It is granted for one node each.
+            words.push(wish.target.clone().into());
+        }
         if let Some((_, aws)) = self.0.iter().find(|(known, _)| *known == words) {
             return Ok(aws.clone());
         }

@@ -1,6 +1,7 @@
 //! The service APIs, as far as ssmx, the AWS CLI and AWS's plugin call them: JSON 1.1 over HTTP,
 //! and forms that are answered in XML.
 
+mod access;
 mod ecs;
 mod instance_connect;
 mod kms;
@@ -23,6 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
+use super::access::Keys;
 use super::door::Door;
 use super::sigv4::{self, Signed};
 use super::state::{Shared, State, wall_clock};
@@ -197,7 +199,8 @@ fn handle(
     }
     let signed = signed(head, body);
     let region = region(shared, head);
-    let signer = shared.signer_in(region);
+    let keys = Keys::of(shared, &head.headers);
+    let signer = keys.signer(region);
     if let Err(error) = sigv4::verify(&signer, signing_name, &signed, now(shared)) {
         return error_body(Refusal {
             status: StatusCode::BAD_REQUEST,
@@ -219,7 +222,9 @@ fn handle(
         }
     };
     let answer = match (signing_name, operation) {
-        ("ssm", "StartSession") => ssm::start_session(shared, &input),
+        ("ssm", "StartSession") => ssm::start_session(shared, &keys, &input),
+        ("ssm", "StartAccessRequest") => access::start_access_request(shared, &input),
+        ("ssm", "GetAccessToken") => access::get_access_token(shared, &input),
         ("ssm", "ResumeSession") => ssm::resume_session(shared, &input),
         ("ssm", "TerminateSession") => ssm::terminate_session(shared, &input),
         ("ssm", "DescribeSessions") => ssm::describe_sessions(shared, &input),

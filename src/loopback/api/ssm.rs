@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::super::access::Keys;
 use super::super::document::Program;
 use super::super::record::{Control, Record};
 use super::super::state::{Grant, Shared};
@@ -14,8 +15,18 @@ use super::{Answer, Refusal, ecs, refuse, required, text};
 /// The most sessions in one page of DescribeSessions.
 const PAGE: usize = 200;
 
-pub(super) fn start_session(shared: &Arc<Shared>, input: &Map<String, Value>) -> Answer {
+pub(super) fn start_session(
+    shared: &Arc<Shared>,
+    keys: &Keys,
+    input: &Map<String, Value>,
+) -> Answer {
     let target = required(input, "Target")?;
+    if !keys.open(shared, target) {
+        return refuse(
+            "AccessDeniedException",
+            format!("User is not authorized to perform: ssm:StartSession on resource: {target}"),
+        );
+    }
     let online = match target.starts_with("ecs:") {
         true => ecs::is_online(shared, target),
         false => shared.state().is_online(target),

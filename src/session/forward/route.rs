@@ -294,9 +294,29 @@ impl Route {
         Err(over.before_use())
     }
 
+    /// Starts a session; asks for access to the node first, if that is what it takes.
+    async fn start(&self, stop: &mut Stop) -> Result<SessionGrant, Over> {
+        let aws = &self.settings.aws;
+        let denied = |failure: &SessionFailure| {
+            let error = failure.aws();
+            error.is_some_and(|error| aws.may_ask_for_access(error))
+        };
+        match self.ask(stop).await {
+            Err(Over::Failed(failure)) if denied(&failure) => {}
+            outcome => return outcome,
+        }
+        tokio::select! {
+            () = stop.wanted() => return Err(Over::Stopped),
+            gained = aws.gain_access(&self.request.target) => {
+                gained.map_err(|error| Over::Failed(ConnectError::from(error).into()))?;
+            }
+        }
+        self.ask(stop).await
+    }
+
     /// Asks the service for a session. Once it is asked, its answer is waited for, lest a session
     /// be left behind.
-    async fn start(&self, stop: &mut Stop) -> Result<SessionGrant, Over> {
+    async fn ask(&self, stop: &mut Stop) -> Result<SessionGrant, Over> {
         let aws = &self.settings.aws;
         let asked = aws.start_session(&self.request);
         tokio::pin!(asked);
