@@ -10,10 +10,12 @@ mod config;
 mod credentials;
 mod dial;
 mod ecs;
+mod endpoint;
 mod error;
 mod http;
 mod instance_connect;
 mod json_call;
+mod keys;
 mod kms;
 mod mfa;
 mod model;
@@ -52,14 +54,16 @@ pub use access::AccessWish;
 pub use certificate::Issuer;
 pub use config::{Options, profiles, ssm_endpoint_for};
 pub use ecs::{Agent, Container, Task};
+pub use endpoint::{Endpoint, Service};
 pub use error::{Error, Kind};
+pub use keys::Keys;
 pub use kms::DataKey;
 pub use model::{
     ConnectionStatus, OutputUrl, Session, SessionFilter, SessionGrant, SessionPage, SessionQuery,
     SessionState, StartSession, Token,
 };
 pub use nodes::{Node, NodeFilter, Nodes};
-pub use probe::{Endpoint, Keys, Prober, Reply, Service};
+pub use probe::{Prober, Reply};
 pub use reach::{Reach, Stage};
 pub use regions::regions_beside;
 pub use target::TargetError;

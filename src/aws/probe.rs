@@ -4,10 +4,6 @@
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use aws_credential_types::credential_feature::AwsCredentialFeature;
-use aws_sdk_kms::config::endpoint as kms;
-use aws_sdk_ssm::config::endpoint as ssm;
-use aws_sdk_sts::config::endpoint as sts;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use aws_smithy_async::time::{SystemTimeSource, TimeSource};
@@ -23,83 +19,12 @@ use serde_json::Value;
 use url::Url;
 
 use super::Aws;
-use super::config::get_env;
 use super::dial::{Dial, DialError};
+use super::endpoint::Service;
 use super::error::{self, Error, Kind};
-use super::stream_url::is_aws;
 
 /// The longest answer that is read, in bytes.
 const ANSWER: usize = 4 << 20;
-
-/// A service that sessions have to do with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// Systems Manager.
-    Ssm,
-    /// The message gateway.
-    SsmMessages,
-    /// Keys for encrypted sessions.
-    Kms,
-    /// Who the caller is.
-    Sts,
-    /// Containers.
-    Ecs,
-    /// Instances.
-    Ec2,
-}
-
-impl Service {
-    /// The name in hosts and signatures.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ssm => "ssm",
-            Self::SsmMessages => "ssmmessages",
-            Self::Kms => "kms",
-            Self::Sts => "sts",
-            Self::Ecs => "ecs",
-            Self::Ec2 => "ec2",
-        }
-    }
-
-    /// What stands before the operation in `X-Amz-Target`; none in services that know only forms.
-    fn prefix(self) -> Option<&'static str> {
-        match self {
-            Self::Ssm | Self::SsmMessages => Some("AmazonSSM"),
-            Self::Kms => Some("TrentService"),
-            Self::Ecs => Some("AmazonEC2ContainerServiceV20141113"),
-            Self::Sts | Self::Ec2 => None,
-        }
-    }
-
-    fn version(self) -> &'static str {
-        match self {
-            Self::Sts => "2011-06-15",
-            _ => "2016-11-15",
-        }
-    }
-}
-
-/// Where a service answers.
-#[derive(Clone, Debug)]
-pub struct Endpoint {
-    /// Scheme, host and port.
-    pub url: Url,
-    /// It is not one of AWS's own hosts.
-    pub is_custom: bool,
-}
-
-/// The credentials in use, without anything secret.
-#[derive(Clone, Debug)]
-pub struct Keys {
-    /// Where they come from, in words.
-    pub source: String,
-    /// The first and the last four characters of the access key's id.
-    pub id: String,
-    /// When they end, if they do.
-    pub expires: Option<SystemTime>,
-    /// How to get fresh ones, as half a sentence.
-    pub renew: String,
-}
 
 /// What a service answered.
 #[derive(Clone, Debug)]
@@ -188,132 +113,6 @@ impl Aws {
     /// Certificates that are trusted beside those of the system.
     pub fn ca_bundle(&self) -> Option<&std::path::Path> {
         self.0.settings.ca_bundle.as_deref()
-    }
-
-    /// The credentials in use.
-    ///
-    /// Fails if there are none.
-    pub async fn keys(&self) -> Result<Keys, Error> {
-        let credentials = self.credentials().await?;
-        Ok(Keys {
-            source: self.source(&credentials),
-            id: masked(credentials.access_key_id()),
-            expires: credentials.expiry(),
-            renew: self.0.context.renew.clone(),
-        })
-    }
-
-    fn source(&self, credentials: &Credentials) -> String {
-        use AwsCredentialFeature as From;
-        let settings = &self.0.settings;
-        let profile = &settings.profile;
-        let of_environment = !settings.explicit_profile
-            && get_env(&settings.env, "AWS_ACCESS_KEY_ID").as_deref()
-                == Some(credentials.access_key_id());
-        let features = credentials
-            .get_property::<Vec<AwsCredentialFeature>>()
-            .map_or(&[][..], Vec::as_slice);
-        let has = |wanted: &[From]| features.iter().any(|feature| wanted.contains(feature));
-        if of_environment {
-            return "the environment".to_owned();
-        }
-        if has(&[
-            From::CredentialsStsAssumeRoleWebId,
-            From::CredentialsEnvVarsStsWebIdToken,
-        ]) {
-            return "a web identity token".to_owned();
-        }
-        let how = if has(&[From::CredentialsStsAssumeRole]) {
-            "a role"
-        } else if has(&[From::CredentialsSso, From::CredentialsProfileSso]) {
-            "SSO"
-        } else if has(&[From::CredentialsProcess, From::CredentialsProfileProcess]) {
-            "its credential_process"
-        } else if has(&[From::CredentialsImds]) {
-            return "instance metadata".to_owned();
-        } else if has(&[From::CredentialsHttp]) {
-            return "the container's endpoint".to_owned();
-        } else {
-            return format!("profile {profile}");
-        };
-        format!("profile {profile}, {how}")
-    }
-
-    /// Where a service answers in a region, by the settings or by AWS's own rules.
-    ///
-    /// None if there are no such rules for the region, or if SSM is not AWS's and so nobody knows
-    /// where its message gateway is.
-    pub async fn endpoint(&self, service: Service, region: &str) -> Option<Endpoint> {
-        let settings = &self.0.settings;
-        let at_home = region == self.0.region;
-        let configured = match service {
-            Service::Ssm => settings.ssm_endpoint.clone(),
-            Service::SsmMessages => {
-                let own = settings.ssm_endpoint.as_ref();
-                if own.is_some_and(|own| !is_of_aws(own)) {
-                    return None;
-                }
-                None
-            }
-            Service::Kms => settings.kms_endpoint.clone(),
-            Service::Sts => settings.sts_endpoint.clone(),
-            Service::Ecs => settings.configured_endpoint("ecs").ok()?,
-            Service::Ec2 => settings.configured_endpoint("ec2").ok()?,
-        };
-        // An endpoint of AWS is one of its region.
-        let configured = configured.filter(|url| at_home || !is_of_aws(url));
-        let url = match configured {
-            Some(url) => url,
-            None => self.usual_endpoint(service, region).await?,
-        };
-        let url = Url::parse(&url).ok()?;
-        let is_custom = !url.host_str().is_some_and(is_aws);
-        Some(Endpoint { url, is_custom })
-    }
-
-    async fn usual_endpoint(&self, service: Service, region: &str) -> Option<String> {
-        let (fips, dual_stack) = (self.0.settings.fips, self.0.settings.dual_stack);
-        macro_rules! resolve {
-            ($module:ident) => {{
-                use $module::ResolveEndpoint as _;
-                let params = $module::Params::builder()
-                    .region(region)
-                    .use_fips(fips)
-                    .use_dual_stack(dual_stack)
-                    .build()
-                    .ok()?;
-                let resolver = $module::DefaultResolver::new();
-                let found = resolver.resolve_endpoint(&params).await.ok()?;
-                Some(found.url().to_owned())
-            }};
-        }
-        match service {
-            Service::Ssm => resolve!(ssm),
-            Service::Kms => resolve!(kms),
-            Service::Sts => resolve!(sts),
-            // They follow the same rules, as far as that goes.
-            Service::SsmMessages | Service::Ecs | Service::Ec2 => {
-                let url: String = resolve!(ssm)?;
-                Some(url.replacen("//ssm", &format!("//{}", service.name()), 1))
-            }
-        }
-    }
-}
-
-fn is_of_aws(url: &str) -> bool {
-    Url::parse(url).is_ok_and(|url| url.host_str().is_some_and(is_aws))
-}
-
-fn masked(id: &str) -> String {
-    const SHOWN: usize = 4;
-    let characters: Vec<char> = id.chars().filter(|c| !c.is_control()).collect();
-    match characters.len() {
-        0..16 => "...".to_owned(),
-        length => {
-            let first: String = characters.iter().take(SHOWN).collect();
-            let last: String = characters.iter().skip(length - SHOWN).collect();
-            format!("{first}...{last}")
-        }
     }
 }
 
@@ -529,12 +328,6 @@ mod tests {
         }
         let good = reply(200, None, "<Code>16</Code>".to_owned(), None);
         assert_eq!((good.is_denied(), good.code), (false, None));
-    }
-
-    #[test]
-    fn ids_of_keys_are_shown_in_part() {
-        assert_eq!(masked("AKIAIOSFODNN7EXAMPLE"), "AKIA...MPLE");
-        assert_eq!(masked("short"), "...");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! network.rs      names, TCP, proxies, TLS
 //! facts.rs        the calls that are made, none of which changes anything
 //! permissions.rs  what they say of IAM
-//! target.rs       what they say of the target; ecs.rs for containers
+//! target.rs       what they say of the target; node.rs of it and its agent, ecs.rs of containers
 //! deep.rs         a real session, if asked for
 //! local.rs        other programs on this machine
 //! ```
@@ -16,6 +16,7 @@ mod ecs;
 mod facts;
 mod local;
 mod network;
+mod node;
 mod permissions;
 mod settings;
 mod target;
