@@ -226,6 +226,33 @@ fn what_is_missing_or_wrong_is_said_with_the_choices() {
 }
 
 #[test]
+fn what_is_missing_is_picked_where_there_is_a_terminal() {
+    let loopback = loopback();
+    let words = ["ecs", "exec", "--", "echo", "he''re"];
+    let mut terminal = Terminal::spawn(&ssmx(&loopback, &words));
+    terminal.wait_for("cluster> ");
+    terminal.wait_for("2/2");
+    terminal.type_in(b"sho\r");
+    terminal.wait_for("task> ");
+    terminal.type_in(b"worker\r");
+    terminal.wait_for("container> ");
+    terminal.type_in(b"log\r");
+    terminal.wait_for("he''re");
+    assert_eq!(terminal.finish(), 0);
+    let target = target(&loopback);
+    let worker = "00000000000000000000000000000021";
+    assert!(
+        target.starts_with(&format!("ecs:shop_{worker}_")),
+        "{target}"
+    );
+
+    let mut terminal = Terminal::spawn(&ssmx(&loopback, &words));
+    terminal.wait_for("cluster> ");
+    terminal.type_in(b"\x03");
+    assert_eq!(terminal.finish(), 130);
+}
+
+#[test]
 fn permissions_that_are_missing_are_done_without_where_that_is_possible() {
     let loopback = loopback();
     loopback.deny("DescribeTasks", true);

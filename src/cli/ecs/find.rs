@@ -1,5 +1,6 @@
 //! Which container of which task is meant.
 
+use super::super::picker::{self, Row};
 use super::super::report::{self, Failure};
 use crate::aws::{self, Aws, Container, Task};
 use crate::config::nearest;
@@ -52,9 +53,9 @@ impl Wanted {
                 Err(error) => return Err(error.into()),
             },
             (None, Some(service)) => newest(aws, &cluster, service).await?,
-            (None, None) => only(aws.tasks(&cluster, None).await?, &cluster)?,
+            (None, None) => only(aws.tasks(&cluster, None).await?, &cluster).await?,
         };
-        let container = container(&task, self.container.as_deref())?;
+        let container = container(&task, self.container.as_deref()).await?;
         Ok(Found {
             target: task.target(container)?,
             container: container.name.clone(),
@@ -87,6 +88,11 @@ impl Wanted {
                     .into(),
             ),
             [only] => Ok(only.clone()),
+            many if picker::is_possible() => {
+                let rows = many.iter().map(|name| named(name, ""));
+                let row = picker::choose("cluster", rows.collect()).await?;
+                Ok(row.name.unwrap_or_default())
+            }
             many => Err(Failure::usage("there are several ECS clusters")
                 .hint(format!("give one with --cluster: {}", names(many)))
                 .into()),
@@ -162,14 +168,25 @@ async fn newest(aws: &Aws, cluster: &str, service: &str) -> anyhow::Result<Task>
     }
 }
 
-/// The one task that runs in a cluster.
-fn only(tasks: Vec<Task>, cluster: &str) -> Result<Task, Failure> {
+/// The one task that runs in a cluster, or the one that is picked.
+async fn only(tasks: Vec<Task>, cluster: &str) -> anyhow::Result<Task> {
     let mut running: Vec<Task> = tasks.into_iter().filter(Task::is_running).collect();
     match running.len() {
-        0 => Err(refused(format!(
-            "no task is running in the ECS cluster {cluster}"
-        ))),
+        0 => Err(refused(format!("no task is running in the ECS cluster {cluster}")).into()),
         1 => Ok(running.remove(0)),
+        _ if picker::is_possible() => {
+            let rows = running.iter().map(|task| Row {
+                name: task.service.clone(),
+                id: task.id.clone(),
+                status: task.status.clone(),
+                more: containers_of(task).join(", "),
+                idle: !task.exec_enabled,
+            });
+            let row = picker::choose("task", rows.collect()).await?;
+            terminal::notice(&format!("task {}", row.id));
+            let picked = running.into_iter().find(|task| task.id == row.id);
+            picked.ok_or_else(|| refused("the task is gone").into())
+        }
         count => {
             let mut choices: Vec<String> = Vec::new();
             for task in &running {
@@ -184,33 +201,55 @@ fn only(tasks: Vec<Task>, cluster: &str) -> Result<Task, Failure> {
             Err(Failure::usage(format!(
                 "{count} tasks are running in the ECS cluster {cluster}"
             ))
-            .hint(format!("choose with {}", names(&choices))))
+            .hint(format!("choose with {}", names(&choices)))
+            .into())
         }
     }
 }
 
-/// The container of this name, or else the only one with an agent.
-fn container<'a>(task: &'a Task, name: Option<&str>) -> Result<&'a Container, Failure> {
-    let candidates = task.candidates();
-    let known = |containers: &[&Container]| {
-        let names: Vec<String> = containers.iter().map(|one| one.name.clone()).collect();
-        self::names(&names)
-    };
-    let Some(name) = name else {
-        return match candidates.as_slice() {
-            [only] => Ok(only),
-            [] => Err(refused(format!("the task {} has no containers", task.id))),
-            many => Err(
-                Failure::usage(format!("the task {} has several containers", task.id))
-                    .hint(format!("give one with --container: {}", known(many))),
-            ),
-        };
+/// The container of this name, or else the only one with an agent, or the one that is picked.
+async fn container<'a>(task: &'a Task, name: Option<&str>) -> anyhow::Result<&'a Container> {
+    let known = containers_of(task);
+    let picked;
+    let name = match (name, known.as_slice()) {
+        (Some(name), _) => name,
+        (None, [only]) => only,
+        (None, []) => {
+            return Err(refused(format!("the task {} has no containers", task.id)).into());
+        }
+        (None, many) if picker::is_possible() => {
+            let rows = many.iter().map(|name| named(name, "RUNNING"));
+            let row = picker::choose("container", rows.collect()).await?;
+            picked = row.name.unwrap_or_default();
+            &picked
+        }
+        (None, many) => {
+            let several = Failure::usage(format!("the task {} has several containers", task.id));
+            let hint = format!("give one with --container: {}", names(many));
+            return Err(several.hint(hint).into());
+        }
     };
     let mut containers = task.containers.iter();
-    containers.find(|one| one.name == name).ok_or_else(|| {
+    let found = containers.find(|container| container.name == name);
+    found.ok_or_else(|| {
         refused(format!("the task {} has no container {name}", task.id))
-            .hint(format!("its containers are: {}", known(&candidates)))
+            .hint(format!("its containers are: {}", names(&known)))
+            .into()
     })
+}
+
+/// The names of the containers that sessions can be had in.
+fn containers_of(task: &Task) -> Vec<String> {
+    let candidates = task.candidates().into_iter();
+    candidates.map(|container| container.name.clone()).collect()
+}
+
+fn named(name: &str, status: &str) -> Row {
+    Row {
+        name: Some(name.to_owned()),
+        status: status.to_owned(),
+        ..Row::default()
+    }
 }
 
 /// The cluster in the ARN of a task; old ones have none.

@@ -57,7 +57,7 @@ enum Command {
     stderr apart, which needs stty, dd, cat and base64 (or od) in there. For containers without \
     sh there is `ssmx execute-command`, which tells no status. Tasks need ECS Exec enabled, the \
     caller ecs:ExecuteCommand, ecs:DescribeTasks and, unless --task and --cluster are given, \
-    ecs:ListTasks and ecs:ListClusters. Tunnels: `ssmx forward --cluster … --service … -L …`."
+    ecs:ListTasks and ecs:ListClusters. What is not given is picked from a list, at a terminal. Tunnels: `ssmx forward --cluster … --service … -L …`."
 )]
 pub struct Exec {
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! The list of nodes, what is typed to narrow it, and how it looks.
+//! The list of nodes, or other things, what is typed to narrow it, and how it looks.
 
 use std::cmp::Reverse;
 
@@ -17,14 +17,43 @@ const LONGEST: usize = 200;
 pub(super) enum Step {
     /// Draw it again.
     Draw,
-    /// This node it is.
-    Chosen(Box<Node>),
+    /// This one it is.
+    Chosen(Box<Row>),
     /// None of them.
     Cancelled,
 }
 
+/// Something to pick.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// What it is called.
+    pub name: Option<String>,
+    /// What it is known by.
+    pub id: String,
+    /// How it is.
+    pub status: String,
+    /// What else there is to see.
+    pub more: String,
+    /// Whether it is of no use at present.
+    pub idle: bool,
+}
+
+impl From<&Node> for Row {
+    fn from(node: &Node) -> Self {
+        Self {
+            name: node.known_as().map(str::to_owned),
+            id: node.id.clone(),
+            status: node.ping.clone(),
+            more: node.any_address().unwrap_or_default(),
+            idle: !node.is_online(),
+        }
+    }
+}
+
 /// The list.
 pub(super) struct List {
+    /// What stands before the text that is typed.
+    prompt: &'static str,
     nodes: Vec<Entry>,
     query: String,
     /// Those that match, by their places in `nodes`, the best first.
@@ -39,14 +68,15 @@ pub(super) struct List {
 }
 
 struct Entry {
-    node: Node,
+    row: Row,
     /// What is looked through.
     text: String,
 }
 
 impl List {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(prompt: &'static str) -> Self {
         Self {
+            prompt,
             nodes: Vec::new(),
             query: String::new(),
             shown: Vec::new(),
@@ -60,9 +90,7 @@ impl List {
 
     /// Takes in more nodes; what is selected stays so.
     pub(super) fn add(&mut self, nodes: Vec<Node>) {
-        let selected = self.shown.get(self.selected).copied();
-        let moved = self.selected > 0;
-        self.nodes.extend(nodes.into_iter().map(|node| {
+        let entries = nodes.into_iter().map(|node| {
             let parts = [
                 node.known_as(),
                 Some(node.id.as_str()),
@@ -72,9 +100,29 @@ impl List {
             let text: Vec<&str> = parts.into_iter().flatten().collect();
             Entry {
                 text: plain(&text.join(" ")),
-                node,
+                row: Row::from(&node),
             }
-        }));
+        });
+        self.take_in(entries.collect());
+    }
+
+    /// Takes in more of other things.
+    pub(super) fn add_rows(&mut self, rows: Vec<Row>) {
+        let entries = rows.into_iter().map(|row| {
+            let parts = [row.name.as_deref(), Some(&row.id), Some(&row.more)];
+            let text: Vec<&str> = parts.into_iter().flatten().collect();
+            Entry {
+                text: plain(&text.join(" ")),
+                row,
+            }
+        });
+        self.take_in(entries.collect());
+    }
+
+    fn take_in(&mut self, entries: Vec<Entry>) {
+        let selected = self.shown.get(self.selected).copied();
+        let moved = self.selected > 0;
+        self.nodes.extend(entries);
         self.rank();
         if moved {
             let is = |&at: &usize| Some(at) == selected;
@@ -112,7 +160,7 @@ impl List {
             Key::Last => self.selected = last,
             Key::Enter => {
                 if let Some(entry) = self.at(self.selected) {
-                    return Step::Chosen(Box::new(entry.node.clone()));
+                    return Step::Chosen(Box::new(entry.row.clone()));
                 }
             }
             Key::Cancel => return Step::Cancelled,
@@ -138,7 +186,7 @@ impl List {
         for (at, entry) in self.nodes.iter().enumerate() {
             let text = Utf32Str::new(&entry.text, &mut buffer);
             if let Some(score) = pattern.score(text, &mut self.matcher) {
-                let key = (Reverse(score), !entry.node.is_online(), entry.text.as_str());
+                let key = (Reverse(score), entry.row.idle, entry.text.as_str());
                 ranked.push((key, at));
             }
         }
@@ -156,7 +204,7 @@ impl List {
         self.top = self
             .top
             .clamp((self.selected + 1).saturating_sub(self.room), self.selected);
-        let prompt = format!("node> {}", self.query);
+        let prompt = format!("{}> {}", self.prompt, self.query);
         let cursor = width(&prompt).min(cols);
         let more = if self.complete { "" } else { "…" };
         let count = format!("{}/{}{more}", self.shown.len(), self.nodes.len());
@@ -164,24 +212,24 @@ impl List {
         let on_screen: Vec<&Entry> = (self.top..self.top + self.room)
             .filter_map(|line| self.at(line))
             .collect();
-        let names = on_screen.iter().map(|entry| width(&name(&entry.node)));
-        let ids = on_screen.iter().map(|entry| width(&entry.node.id));
+        let names = on_screen.iter().map(|entry| width(&name(&entry.row)));
+        let ids = on_screen.iter().map(|entry| width(&entry.row.id));
         let (names, ids) = (names.max().unwrap_or(0).min(40), ids.max().unwrap_or(0));
         for (line, entry) in on_screen.iter().enumerate() {
             let selected = self.top + line == self.selected;
-            let node = &entry.node;
+            let row = &entry.row;
             let text = format!(
                 "{} {}  {}  {}  {}",
                 if selected { ">" } else { " " },
-                pad(&fit(&name(node), names), names),
-                pad(&plain(&node.id), ids),
-                pad(&plain(&node.ping), 6),
-                plain(node.any_address().as_deref().unwrap_or_default()),
+                pad(&fit(&name(row), names), names),
+                pad(&plain(&row.id), ids),
+                pad(&plain(&row.status), 6),
+                plain(&row.more),
             );
             let text = fit(text.trim_end(), cols);
-            lines.push(match (styled, selected, node.is_online()) {
+            lines.push(match (styled, selected, row.idle) {
                 (true, true, _) => format!("\x1b[7m{text}\x1b[27m"),
-                (true, false, false) => format!("\x1b[2m{text}\x1b[22m"),
+                (true, false, true) => format!("\x1b[2m{text}\x1b[22m"),
                 _ => text,
             });
         }
@@ -189,8 +237,8 @@ impl List {
     }
 }
 
-fn name(node: &Node) -> String {
-    plain(node.known_as().unwrap_or("-"))
+fn name(row: &Row) -> String {
+    plain(row.name.as_deref().unwrap_or("-"))
 }
 
 #[cfg(test)]
@@ -207,7 +255,7 @@ mod tests {
     }
 
     fn list() -> List {
-        let mut list = List::new();
+        let mut list = List::new("node");
         list.add(vec![
             node("i-3", "web-2", "Online"),
             node("i-1", "alpha", "ConnectionLost"),
@@ -224,7 +272,7 @@ mod tests {
 
     fn chosen(list: &mut List) -> Option<String> {
         match list.press(Key::Enter) {
-            Step::Chosen(node) => Some(node.id),
+            Step::Chosen(row) => Some(row.id),
             _ => None,
         }
     }
@@ -258,7 +306,7 @@ mod tests {
 
     #[test]
     fn lines_fit_and_follow_the_selection() {
-        let mut list = List::new();
+        let mut list = List::new("node");
         let many = (0..100).map(|n| node(&format!("i-{n:03}"), "日本語のサーバー", "Online"));
         list.add(many.collect());
         for (cols, rows) in [(80, 24), (20, 5), (1, 1), (300, 100)] {
@@ -278,7 +326,7 @@ mod tests {
 
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
-        let mut list = List::new();
+        let mut list = List::new("node");
         list.add(vec![node("i-1", "a\u{1b}[2Jb", "Online")]);
         let (lines, _) = list.lines(80, 24, false);
         assert!(!lines.concat().contains('\u{1b}'));

@@ -1,4 +1,4 @@
-//! A list to pick a node from, for those who name none: fuzzy, drawn below the cursor on stderr,
+//! A list to pick a node (or something else) from, for those who name none: fuzzy, drawn below the cursor on stderr,
 //! and gone afterwards.
 
 mod keys;
@@ -8,15 +8,21 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::report::Failure;
 use super::target::tell_what_is_lacking;
-use crate::aws::{Aws, Node, Nodes};
+use crate::aws::{self, Aws, Node};
 use crate::terminal::{self, Input, RawMode, Signal, Signals};
 
 use keys::{Key, Keys};
 use list::{List, Step};
+
+pub use list::Row;
+
+/// Nodes as they come.
+type Pages = mpsc::Receiver<Result<Vec<Node>, aws::Error>>;
 
 /// How long a key's bytes may come apart, so that the escape key can be told from the others.
 const APART: Duration = Duration::from_millis(50);
@@ -34,14 +40,27 @@ pub async fn pick(aws: &Aws) -> anyhow::Result<String> {
     // This may ask the user for a code.
     aws.prepare("cannot list the nodes").await?;
     terminal::install_panic_hook();
-    let picked = Picker::open()?.run(aws.nodes(Vec::new())).await;
-    let node = picked?;
+    let pages = aws.nodes(Vec::new()).spawn();
+    let node = Picker::open("node")?.run(pages).await?;
     tell_what_is_lacking(aws);
     match &node.name {
         Some(name) => terminal::notice(&format!("{name}: {}", node.id)),
         None => terminal::notice(&node.id),
     }
     Ok(node.id)
+}
+
+/// Lets the user pick one of other things, if there is someone to pick; `what` they are, in one
+/// word.
+///
+/// Fails as [`pick`] does.
+pub async fn choose(what: &'static str, rows: Vec<Row>) -> anyhow::Result<Row> {
+    terminal::install_panic_hook();
+    let mut picker = Picker::open(what)?;
+    picker.list.add_rows(rows);
+    // Nothing more will come.
+    let (_, none) = mpsc::channel(1);
+    picker.run(none).await
 }
 
 /// The terminal, as long as the list is on it.
@@ -56,7 +75,7 @@ struct Picker {
 }
 
 impl Picker {
-    fn open() -> anyhow::Result<Self> {
+    fn open(what: &'static str) -> anyhow::Result<Self> {
         let signals = Signals::install().context("cannot listen for signals")?;
         let raw = RawMode::enter().context("cannot use the terminal")?;
         let input = Input::spawn().context("cannot read the terminal")?;
@@ -64,14 +83,13 @@ impl Picker {
             signals,
             input,
             keys: Keys::default(),
-            list: List::new(),
+            list: List::new(what),
             below: 0,
             _raw: raw,
         })
     }
 
-    async fn run(mut self, nodes: Nodes) -> anyhow::Result<Node> {
-        let mut pages = nodes.spawn();
+    async fn run(mut self, mut pages: Pages) -> anyhow::Result<Row> {
         let mut complete = false;
         self.draw();
         loop {
@@ -97,7 +115,7 @@ impl Picker {
             };
             match step {
                 Step::Draw => self.draw(),
-                Step::Chosen(node) => return Ok(*node),
+                Step::Chosen(row) => return Ok(*row),
                 Step::Cancelled => return Err(Failure::silent(130).into()),
             }
         }
