@@ -65,7 +65,7 @@ pub use model::{
 pub use nodes::{Node, NodeFilter, Nodes};
 pub use probe::{Prober, Reply};
 pub use reach::{Reach, Stage};
-pub use regions::regions_beside;
+pub use regions::{regions, regions_beside};
 pub use target::TargetError;
 
 pub use run_command::{

@@ -44,6 +44,11 @@ const PARTITIONS: [&[&str]; 5] = [
     &["us-isob-east-1", "us-isob-west-1"],
 ];
 
+/// All regions that are known here.
+pub fn regions() -> Vec<&'static str> {
+    PARTITIONS.concat()
+}
+
 /// All regions in the partition of `region`, itself included even where it is not known here.
 pub fn regions_beside(region: &str) -> Vec<&str> {
     let partition = PARTITIONS.iter().find(|regions| regions.contains(&region));

@@ -8,47 +8,7 @@ use clap_complete::engine::{
 };
 
 use super::super::settings;
-
-/// Regions of AWS with Systems Manager.
-const REGIONS: [&str; 37] = [
-    "us-east-1",
-    "us-east-2",
-    "us-west-1",
-    "us-west-2",
-    "af-south-1",
-    "ap-east-1",
-    "ap-east-2",
-    "ap-northeast-1",
-    "ap-northeast-2",
-    "ap-northeast-3",
-    "ap-south-1",
-    "ap-south-2",
-    "ap-southeast-1",
-    "ap-southeast-2",
-    "ap-southeast-3",
-    "ap-southeast-4",
-    "ap-southeast-5",
-    "ap-southeast-6",
-    "ap-southeast-7",
-    "ca-central-1",
-    "ca-west-1",
-    "eu-central-1",
-    "eu-central-2",
-    "eu-north-1",
-    "eu-south-1",
-    "eu-south-2",
-    "eu-west-1",
-    "eu-west-2",
-    "eu-west-3",
-    "il-central-1",
-    "me-central-1",
-    "me-south-1",
-    "mx-central-1",
-    "sa-east-1",
-    "us-gov-east-1",
-    "us-gov-west-1",
-    "cn-north-1",
-];
+use crate::aws::regions;
 
 /// Documents of AWS that start sessions.
 const DOCUMENTS: [&str; 6] = [
@@ -147,7 +107,7 @@ fn with_value(option: Arg, words: &Words, is_ssh: bool) -> Arg {
             matching(typed, plain(&profiles()))
         })),
         "region" => option.add(ArgValueCompleter::new(|typed: &OsStr| {
-            matching(typed, plain(&REGIONS))
+            matching(typed, plain(&regions()))
         })),
         "document_name" => option.add(ArgValueCompleter::new(|typed: &OsStr| {
             matching(typed, plain(&DOCUMENTS))
