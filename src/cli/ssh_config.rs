@@ -38,18 +38,17 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<u8> {
         .map_err(|error| Failure::other(format!("cannot find this program's file: {error}")))?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let program = lasting(program, &directories);
+    let program = lasting(program, &directories, &std::env::temp_dir());
     output::text(&config(global, args, &program)?)?;
     Ok(0)
 }
 
 /// The name under which a search finds this program: where packages are upgraded, the file itself
 /// has its version in its path. Not the names that `ssmx loopback` makes for a while.
-fn lasting(program: PathBuf, directories: &[PathBuf]) -> PathBuf {
-    let temporary = std::env::temp_dir();
+fn lasting(program: PathBuf, directories: &[PathBuf], temporary: &Path) -> PathBuf {
     let is_this = |candidate: &PathBuf| {
         candidate.is_absolute()
-            && !candidate.starts_with(&temporary)
+            && !candidate.starts_with(temporary)
             && candidate
                 .canonicalize()
                 .is_ok_and(|found| program.canonicalize().is_ok_and(|program| program == found))
@@ -244,21 +243,21 @@ mod tests {
 
     #[test]
     fn the_name_on_the_path_outlives_an_upgrade() {
-        // Not below the directory for temporary files, which does not count.
-        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
-        let Ok(dir) = tempfile::tempdir_in(target) else {
-            return;
-        };
+        let dir = tempfile::tempdir().expect("made");
+        let temporary = dir.path().join("tmp");
         let (bin, versioned) = (dir.path().join("bin"), dir.path().join("1.0/ssmx"));
         std::fs::create_dir_all(&bin).expect("made");
         std::fs::create_dir_all(dir.path().join("1.0")).expect("made");
         std::fs::write(&versioned, "").expect("writable");
         assert_eq!(
-            lasting(versioned.clone(), std::slice::from_ref(&bin)),
+            lasting(versioned.clone(), std::slice::from_ref(&bin), &temporary),
             versioned
         );
         std::os::unix::fs::symlink(&versioned, bin.join("ssmx")).expect("made");
         let path = ["relative".into(), dir.path().join("none"), bin.clone()];
-        assert_eq!(lasting(versioned, &path), bin.join("ssmx"));
+        let found = lasting(versioned.clone(), &path, &temporary);
+        assert_eq!(found, bin.join("ssmx"));
+        // Those of `ssmx loopback` do not last.
+        assert_eq!(lasting(versioned.clone(), &path, &bin), versioned);
     }
 }

@@ -63,6 +63,7 @@ pub async fn run(
     let (mut queue, accepting) = listener.start();
     let mut outcome = Outcome::Ended { exit_code: None };
     let mut writing = true;
+    let mut orphaned = false;
     let over = {
         let run = async {
             let begin = match style {
@@ -92,7 +93,11 @@ pub async fn run(
                     continue;
                 }
                 signal = front.signals.next() => signal,
-                () = front.parent.gone() => Signal::Hangup,
+                // That stays so: told again and again, it would leave no time for the end.
+                () = front.parent.gone(), if !orphaned => {
+                    orphaned = true;
+                    Signal::Hangup
+                }
             };
             let Some(left) = left_by(signal, style) else {
                 continue;

@@ -320,7 +320,7 @@ fn a_command_outlives_a_session() {
             "--",
             "sh",
             "-c",
-            "echo $SSMX_PORT; trap 'exit 5' TERM; while :; do sleep 0.1; done",
+            "trap 'exit 5' TERM; echo $SSMX_PORT; while :; do sleep 0.1; done",
         ],
     ));
     let port: u16 = program.line().parse().unwrap();
