@@ -1,11 +1,15 @@
 //! Under the real AWS CLI, where there is one.
 
+#[cfg(target_os = "linux")]
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use ssmx::loopback::{Loopback, Options as Peer};
 
 use crate::plugin::Plugin;
+#[cfg(target_os = "linux")]
+use crate::support::DEADLINE;
 use crate::support::pty::Terminal;
 use crate::support::{SSMX, command, run, run_without_input};
 
@@ -213,4 +217,31 @@ fn loopback_runs_the_aws_cli_with_this_plugin() {
     assert_eq!(done.code(), Some(6));
     // It has a peer of its own.
     assert_eq!(scene.loopback.stats().started, 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_forwarded_port_ends_with_the_aws_cli_that_is_killed() {
+    let Some(scene) = Scene::set() else { return };
+    let mut aws = scene
+        .start_session(&[
+            "--document-name",
+            "AWS-StartPortForwardingSession",
+            "--parameters",
+            "portNumber=1,localPortNumber=0",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let stdout = aws.stdout.take().expect("stdout is piped");
+    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("Waiting for connections...")));
+    aws.kill().expect("it runs");
+    aws.wait().expect("it ends");
+    // In order, by the flag, and with the last words.
+    assert!(lines.any(|line| line.contains("Exiting session with sessionId: ")));
+    assert!(lines.next().is_some_and(|line| line.is_empty()));
+    assert!(scene.loopback.wait_for(|stats| stats.ended == 1, DEADLINE));
+    assert_eq!(scene.loopback.stats().terminated, 0);
 }
