@@ -22,9 +22,8 @@ pub struct Args {
 
 /// Runs the subcommand; the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
-    let mut options = args.manners.options();
+    let mut options = args.manners.options()?;
     options.channel.take_over = true;
-    options.recording = args.manners.recorder.open()?;
     let aws = global.aws().await?;
     let grant = aws.resume_session(&args.session_id).await?;
     if global.is_asked_for_json() {

@@ -62,7 +62,7 @@ pub struct Manners {
     #[arg(long, value_name = "CHAR", default_value = "~", value_parser = escape_char)]
     escape_char: Escape,
     #[command(flatten)]
-    pub(super) recorder: Recorder,
+    recorder: Recorder,
     #[command(flatten)]
     liveness: Liveness,
     /// Do not pass on the end of a standard input that is no terminal (as Ctrl-D)
@@ -74,21 +74,21 @@ pub struct Manners {
 struct Escape(Option<u8>);
 
 impl Manners {
-    /// The same for the session.
-    pub fn options(&self) -> session::Options {
-        session::Options {
+    /// The same for the session, with the recording open; see [`Recorder::open`].
+    pub fn options(&self) -> Result<session::Options, Failure> {
+        Ok(session::Options {
             escape: self.escape_char.0,
             send_eof: !self.no_eof,
             channel: self.liveness.options(),
+            recording: self.recorder.open()?,
             ..session::Options::default()
-        }
+        })
     }
 }
 
 /// Runs the subcommand; the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
-    let mut options = args.manners.options();
-    let recorder = args.manners.recorder.clone();
+    let manners = args.manners.clone();
     let restart = !args.no_restart;
     let container = args.container.clone();
     let (target, mut request) = request(args)?;
@@ -102,7 +102,6 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
             .hint("give either --target, or --cluster, --service or --task")
             .into());
     }
-    options.ignored = port_document::ignored(&request);
     // A port that cannot be had is no reason to begin a session.
     let listener = match port_document::bind(&request)? {
         Some(bind) => Some(
@@ -112,15 +111,14 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
         ),
         None => None,
     };
-    options.recording = recorder.open()?;
+    let mut options = manners.options()?;
+    options.ignored = port_document::ignored(&request);
     let aws = global.aws().await?;
     request.target = match container.is_given() {
         true => container.find(&aws).await?.into_target()?,
         false => global.target(&aws, target.as_deref()).await?,
     };
-    if let Some(recording) = &options.recording {
-        recording.set_title(&request.target);
-    }
+    options.set_title(&request.target);
     let grant = match start(&aws, &request).await? {
         Started::Session(grant) => grant,
         Started::Signal(number) => return Ok(128 + number),
@@ -338,12 +336,13 @@ mod tests {
 
     #[test]
     fn manners_have_defaults_and_zero_is_never() {
-        let options = args(&["--target", "i"]).manners.options();
-        assert_eq!(options.escape, Some(b'~'));
-        assert_eq!(options.channel.keepalive, Some(Duration::from_secs(30)));
-        assert_eq!(options.channel.answer_timeout, Duration::from_secs(60));
-        assert!(options.send_eof);
-        let options = args(&[
+        let options = |words| args(words).manners.options().expect("nothing to open");
+        let default = options(&["--target", "i"]);
+        assert_eq!(default.escape, Some(b'~'));
+        assert_eq!(default.channel.keepalive, Some(Duration::from_secs(30)));
+        assert_eq!(default.channel.answer_timeout, Duration::from_secs(60));
+        assert!(default.send_eof);
+        let other = options(&[
             "--target",
             "i",
             "--keepalive",
@@ -352,11 +351,9 @@ mod tests {
             "none",
             "--handshake-timeout",
             "5",
-        ])
-        .manners
-        .options();
-        assert_eq!(options.channel.keepalive, None);
-        assert_eq!(options.escape, None);
-        assert_eq!(options.channel.answer_timeout, Duration::from_secs(5));
+        ]);
+        assert_eq!(other.channel.keepalive, None);
+        assert_eq!(other.escape, None);
+        assert_eq!(other.channel.answer_timeout, Duration::from_secs(5));
     }
 }

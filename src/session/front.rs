@@ -148,6 +148,22 @@ impl Front {
         None
     }
 
+    /// Shows output, and records it.
+    pub fn show(&mut self, data: Bytes) {
+        if let Some(recording) = &self.options.recording {
+            recording.output(&data);
+        }
+        self.stdout.push(data);
+    }
+
+    /// Shows errors, and records them.
+    pub fn show_errors(&mut self, data: Bytes) {
+        if let Some(recording) = &self.options.recording {
+            recording.errors(&data);
+        }
+        self.stderr.push(data);
+    }
+
     /// Shows texts of the service, on stdout if those are the manners.
     pub fn show_messages(&mut self, messages: Vec<String>) {
         // The terminal may be raw by the time that this is written.

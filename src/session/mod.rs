@@ -88,6 +88,15 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// What a recording, if there is one, is said to be of.
+    pub fn set_title(&self, title: &str) {
+        if let Some(recording) = &self.recording {
+            recording.set_title(title);
+        }
+    }
+}
+
 /// How long the service may take to terminate a session that we leave.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -18,24 +18,24 @@ fn loopback() -> Loopback {
     .unwrap()
 }
 
-struct Scratch(tempfile::TempDir);
+pub struct Scratch(tempfile::TempDir);
 
 impl Scratch {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn file(&self) -> PathBuf {
+    pub fn file(&self) -> PathBuf {
         self.0.path().join("a.cast")
     }
 
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         self.file().to_str().unwrap().to_owned()
     }
 }
 
 /// The header and the events of a recording, each of which must be whole.
-fn read(path: &Path) -> (Value, Vec<(f64, String, String)>) {
+pub fn read(path: &Path) -> (Value, Vec<(f64, String, String)>) {
     let text = std::fs::read_to_string(path).unwrap();
     let mut lines = text.lines();
     let header = serde_json::from_str(lines.next().unwrap()).unwrap();
@@ -43,7 +43,7 @@ fn read(path: &Path) -> (Value, Vec<(f64, String, String)>) {
     (header, events.collect())
 }
 
-fn all_of(events: &[(f64, String, String)], code: &str) -> String {
+pub fn all_of(events: &[(f64, String, String)], code: &str) -> String {
     let of_code = events.iter().filter(|event| event.1 == code);
     of_code.map(|event| event.2.as_str()).collect()
 }

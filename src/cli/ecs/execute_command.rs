@@ -57,7 +57,7 @@ struct Request {
 
 /// Runs the subcommand; the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
-    let options = args.manners.options();
+    let options = args.manners.options()?;
     let Request {
         wanted,
         command,
@@ -65,6 +65,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     } = request(args)?;
     let aws = global.aws().await?;
     let found = wanted.find(&aws).await?;
+    options.set_title(&found.target);
     let asked = aws.execute_command(&found.task, &found.container, &command, interactive);
     let grant = match start_session::ask(&aws, Ignored::Heeded, asked).await? {
         Started::Session(grant) => grant,

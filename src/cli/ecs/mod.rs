@@ -102,6 +102,10 @@ async fn exec(global: &Global, args: Exec) -> anyhow::Result<u8> {
         None => script::framed(&words, !args.no_stdin),
     });
     one::check_length(&command)?;
+    let options = session::Options {
+        mark: mark.clone(),
+        ..args.manners.options()?
+    };
     let aws = global.aws().await?;
     let found = args.wanted.find(&aws).await?;
     let asked = aws.execute_command(&found.task, &found.container, &command, true);
@@ -110,10 +114,7 @@ async fn exec(global: &Global, args: Exec) -> anyhow::Result<u8> {
         Started::Signal(number) => return Ok(128 + number),
     };
     terminal::install_panic_hook();
-    let options = session::Options {
-        mark: mark.clone(),
-        ..args.manners.options()
-    };
+    options.set_title(&found.target);
     let target = found.target;
     if mark.is_none() {
         return one::streams(exec::Setup {

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 
 use super::global::Global;
 use super::liveness::Liveness;
+use super::record::Recorder;
 use super::report::Failure;
 
 /// `ssmx exec`
@@ -69,7 +70,7 @@ pub struct Args {
     /// Run CMD on all nodes with this tag (tag:KEY=VALUE), or on these (i-…,i-…), by Run Command;
     /// may be repeated
     #[arg(long, value_name = "TARGETS", conflicts_with_all = ["target", "target_option"])]
-    #[arg(conflicts_with_all = ["tty", "document"])]
+    #[arg(conflicts_with_all = ["tty", "document", "record"])]
     targets: Vec<String>,
     /// Nodes at once: a number, or a percentage [default: 50]
     #[arg(long, value_name = "N", requires = "targets")]
@@ -99,6 +100,8 @@ pub struct Args {
     /// Why; goes into the history of sessions or commands
     #[arg(long, visible_alias = "comment")]
     reason: Option<String>,
+    #[command(flatten)]
+    recorder: Recorder,
     #[command(flatten)]
     liveness: Liveness,
     /// The program and its arguments

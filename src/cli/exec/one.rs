@@ -35,23 +35,25 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
         .ok_or_else(|| Failure::usage("no target").hint("give the node's id (i-…) or name"))?;
     let target = global.settings().target(target).to_owned();
     let (way, mut request) = request(&args, target.clone())?;
-    let aws = global.aws().await?;
-    // Ids take no call.
-    let target = global.target(&aws, Some(&target)).await?;
-    request.target.clone_from(&target);
-    let grant = match start_session::start(&aws, &request).await? {
-        Started::Session(grant) => grant,
-        Started::Signal(number) => return Ok(128 + number),
-    };
-    terminal::install_panic_hook();
     let options = session::Options {
         channel: args.liveness.options(),
         mark: match &way {
             Way::Terminal(mark) => Some(mark.clone()),
             _ => None,
         },
+        recording: args.recorder.open()?,
         ..session::Options::default()
     };
+    let aws = global.aws().await?;
+    // Ids take no call.
+    let target = global.target(&aws, Some(&target)).await?;
+    request.target.clone_from(&target);
+    options.set_title(&target);
+    let grant = match start_session::start(&aws, &request).await? {
+        Started::Session(grant) => grant,
+        Started::Signal(number) => return Ok(128 + number),
+    };
+    terminal::install_panic_hook();
     if let Way::Streams = way {
         return streams(exec::Setup {
             aws,

@@ -12,7 +12,7 @@ use super::{Failure, TIMED_OUT};
 use crate::aws::Aws;
 use crate::channel::{Channel, DataSender, End, Ended, Event};
 use crate::session::ending::{Outcome, SessionFailure, printable};
-use crate::session::front::{Front, suspend};
+use crate::session::front::{Front, current_size, suspend};
 use crate::session::leave::{Exit, Leaving, output_lost};
 use crate::session::notices::LossNotice;
 use crate::session::opening::Opened;
@@ -73,6 +73,9 @@ impl Running {
         timeout: Option<Duration>,
     ) -> Self {
         front.show_messages(opened.messages);
+        if let Some(recording) = &front.options.recording {
+            recording.start(&opened.session_id, current_size(), true);
+        }
         Self {
             aws: opened.aws,
             session_id: opened.session_id,
@@ -120,6 +123,7 @@ impl Running {
 
     async fn leave(self, exit: Exit) -> Result<Outcome, Failure> {
         drop(self.input);
+        let recording = self.front.options.recording.clone();
         let by_itself = matches!(exit, Exit::Channel(End::Closed(_)));
         let (started, done, timed_out) = (self.encoding.is_some(), self.done, self.timed_out);
         let leaving = Leaving {
@@ -132,6 +136,9 @@ impl Running {
             incomplete: self.incomplete || (by_itself && started && !done),
         };
         let outcome = leaving.leave(exit).await;
+        if let Some(recording) = recording {
+            recording.finish().await;
+        }
         if timed_out {
             let exit_code = Some(TIMED_OUT);
             return Ok(Outcome::Ended { exit_code });
@@ -175,6 +182,9 @@ impl Running {
             // The channel's task ends only after its last event.
             Woken::Event(None) => Some(Exit::Channel(End::Closed(String::new()))),
             Woken::Typed(Some(Ok(chunk))) => {
+                if let Some(recording) = &self.front.options.recording {
+                    recording.input(&chunk);
+                }
                 self.outgoing.input(chunk);
                 None
             }
@@ -241,11 +251,7 @@ impl Running {
                 }
             }
             Frame::Output(bytes) => {
-                self.front.stdout.push(bytes.into());
-                self.writing = true;
-            }
-            Frame::Errors(bytes) => {
-                self.front.stderr.push(bytes.into());
+                self.front.show(bytes.into());
                 self.writing = true;
             }
             Frame::Foreign(bytes) if self.encoding.is_none() => {
@@ -253,8 +259,8 @@ impl Running {
                 self.said
                     .extend_from_slice(bytes.get(..room).unwrap_or_default());
             }
-            Frame::Foreign(bytes) => {
-                self.front.stderr.push(bytes.into());
+            Frame::Errors(bytes) | Frame::Foreign(bytes) => {
+                self.front.show_errors(bytes.into());
                 self.writing = true;
             }
             Frame::Taken(length) => self.outgoing.taken(length),

@@ -137,10 +137,7 @@ impl Session {
         drop(self.input);
         if let Some(mark) = &mut self.mark {
             let rest = mark.finish();
-            if let Some(recording) = &self.front.options.recording {
-                recording.output(&rest);
-            }
-            self.front.stdout.push(rest);
+            self.front.show(rest);
         }
         let recording = self.front.options.recording.clone();
         let leaving = Leaving {
@@ -241,10 +238,7 @@ impl Session {
             }
             Event::Stderr(data) if plugin => self.write(data),
             Event::Stderr(data) => {
-                if let Some(recording) = &self.front.options.recording {
-                    recording.errors(&data);
-                }
-                self.front.stderr.push(data);
+                self.front.show_errors(data);
                 self.writing = true;
             }
             Event::ExitCode(code, text) => {
@@ -321,10 +315,7 @@ impl Session {
     }
 
     fn write(&mut self, data: Bytes) {
-        if let Some(recording) = &self.front.options.recording {
-            recording.output(&data);
-        }
-        self.front.stdout.push(data);
+        self.front.show(data);
         self.writing = true;
     }
 }

@@ -2,6 +2,7 @@
 
 mod fleet;
 mod one;
+mod recording;
 mod streams;
 mod terminal;
 
