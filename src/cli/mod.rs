@@ -225,6 +225,9 @@ fn definition() -> clap::Command {
 }
 
 #[cfg(test)]
+mod examples_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

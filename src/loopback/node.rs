@@ -135,6 +135,7 @@ impl Node {
 /// The nodes of a peer if nobody says otherwise.
 pub(super) fn usual() -> Vec<Node> {
     let environment = |node: Node, value| node.tagged("Environment", value);
+    let web = |node: Node| environment(node.tagged("Role", "web"), "production");
     let db = Node {
         dns_name: Some("db.corp.example".to_owned()),
         private_ip: Some([192, 168, 7, 20].into()),
@@ -143,23 +144,17 @@ pub(super) fn usual() -> Vec<Node> {
         ..Node::online("mi-10000000000000003").named("db")
     };
     vec![
-        environment(
-            Node::online("i-10000000000000001")
-                .named("web-1")
-                .in_group("web", 1)
-                .at([10, 0, 0, 11])
-                .public([203, 0, 113, 11]),
-            "production",
-        ),
-        environment(
-            Node::online("i-10000000000000002")
-                .named("web-2")
-                .in_group("web", 2)
-                .at([10, 0, 0, 12])
-                .public([203, 0, 113, 12]),
-            "production",
-        ),
-        environment(db, "production"),
+        web(Node::online("i-10000000000000001")
+            .named("web-1")
+            .in_group("web", 1)
+            .at([10, 0, 0, 11])
+            .public([203, 0, 113, 11])),
+        web(Node::online("i-10000000000000002")
+            .named("web-2")
+            .in_group("web", 2)
+            .at([10, 0, 0, 12])
+            .public([203, 0, 113, 12])),
+        environment(db.tagged("Role", "db"), "production"),
         environment(
             Node::offline("i-1000000000000000f")
                 .named("old")
