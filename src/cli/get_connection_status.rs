@@ -8,7 +8,8 @@ use super::output;
 /// `ssmx get-connection-status`
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Example:\n  \
-    ssmx get-connection-status --target i-…           prints connected or notconnected")]
+    ssmx get-connection-status --target i-…           prints connected or notconnected\n\n\
+    The exit status is 0 in both cases. `ssmx doctor TARGET` finds out why.")]
 pub struct Args {
     /// Node: id, name, tag:KEY=VALUE, asg:NAME, IP address, DNS name, or ecs:CLUSTER_TASK_RUNTIME
     #[arg(long)]

@@ -54,7 +54,7 @@ pub struct Global {
     /// Tell on stderr what is done; SSMX_LOG=FILTER tells more or less
     #[arg(long, global = true)]
     debug: bool,
-    /// Colour of notices and --debug lines
+    /// Colour of notices, tables and --debug lines
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     #[arg(hide_short_help = true)]
     color: Color,
@@ -86,7 +86,7 @@ pub enum Output {
     Json,
     /// A table (the default)
     Table,
-    /// The same
+    /// Fields between tabs, as history has them; else a table
     Text,
 }
 

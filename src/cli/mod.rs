@@ -54,17 +54,38 @@ use crate::terminal::{self, ColorChoice};
 /// The name under which the AWS CLI looks for its plugin.
 pub(crate) const PLUGIN_NAME: &str = "session-manager-plugin";
 
+macro_rules! examples {
+    () => {
+        "Examples:\n  \
+        ssmx loopback                                try it without AWS\n  \
+        ssmx ls web                                  the nodes with web in id, name or address\n  \
+        ssmx start-session --target web-1            a shell; without --target, a list to pick from\n  \
+        ssmx exec i-… -- df -h                       a command, and its exit status\n  \
+        ssmx cp app.tar.gz i-…:/opt/app/             files and directories, both ways\n  \
+        ssmx ecs exec --service web                  a container of ECS\n  \
+        ssmx forward i-… -L 15432:db.internal:5432   tunnels\n  \
+        ssmx ssh ubuntu@i-…                          the system's ssh, through Session Manager\n  \
+        ssmx doctor i-…                              why it does not work"
+    };
+}
+
 /// Sessions on AWS Systems Manager nodes: shells and commands, with or without the AWS CLI.
 #[derive(Debug, Parser)]
 #[command(name = "ssmx", version, max_term_width = 100)]
 // As in the AWS CLI, the last of several wins.
 #[command(args_override_self = true)]
-#[command(after_help = "Examples:\n  \
-    ssmx loopback                                     try it without AWS\n  \
-    ssmx start-session --target i-…\n  \
-    ssmx forward i-… -L 15432:db.internal:5432\n  \
-    ssmx ssh ubuntu@i-…\n\n\
-    Options are those of `aws ssm` where it has them. Defaults and aliases: `ssmx config --help`.")]
+#[command(
+    after_help = concat!(examples!(), "\n\n`ssmx --help` tells the exit statuses, `ssmx config --help` how \
+    to set defaults and aliases."),
+    after_long_help = concat!(examples!(), "\n\n\
+    Options are those of `aws ssm` where it has them. Most of them can also be set in a file or by \
+    a variable, as SSMX_REGION: `ssmx config --help`.\n\n\
+    stdout is for data alone: what a session prints, tables, JSON. Everything else goes to stderr, \
+    errors as `ssmx: error: WHAT: WHY` and perhaps a line with a hint.\n\n\
+    Exit status: the remote one where there is one; else 0 after a normal end, 252 usage, 253 \
+    configuration or credentials, 254 the service refused, 255 failed or lost, 128 + n ended by \
+    signal n.")
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -84,7 +105,7 @@ enum Command {
     Cp(cp::Args),
     /// Run commands and shells in containers of ECS
     Ecs(ecs::Args),
-    /// The same with the options of `aws ecs execute-command`
+    /// Run a command in a container, by the options of `aws ecs execute-command`
     #[command(name = "execute-command")]
     EcsExec(ecs::execute_command::Args),
     /// Lead local ports to a node, or through it to other hosts
@@ -93,7 +114,9 @@ enum Command {
     Up(up::Args),
     /// Run a command that uses the tunnels of aliases
     Run(up::RunArgs),
-    /// Attach to a session whose client is gone (one that still runs would take it back)
+    /// Attach to a session whose client is gone
+    ///
+    /// A client that still runs would take it back.
     ResumeSession(resume_session::Args),
     /// End a session for good
     TerminateSession(terminate_session::Args),
@@ -111,11 +134,11 @@ enum Command {
     Doctor(doctor::Args),
     /// Run ssh on a node, through Session Manager
     Ssh(ssh::Args),
-    /// Print what makes plain ssh, scp, sftp and rsync go through Session Manager
+    /// Print what leads plain ssh, scp, sftp and rsync through Session Manager
     SshConfig(ssh_config::Args),
-    /// Try it without AWS: a shell, or a command, through an embedded Session Manager
+    /// Try it all without AWS, through an embedded Session Manager
     Loopback(loopback::Args),
-    /// Settings and aliases: what they are, where they come from, whether they make sense
+    /// Show and check settings and aliases
     Config(config::Args),
     /// Print what makes a shell complete targets, options and the rest
     Completion(completion::Args),

@@ -28,7 +28,12 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
     ssmx start-session --target i-… --document-name AWS-StartInteractiveCommand \\\n      \
     --parameters command='sudo htop'\n  \
     ssmx start-session --target i-… --document-name AWS-StartPortForwardingSession \\\n      \
-    --parameters portNumber=80,localPortNumber=8080")]
+    --parameters portNumber=80,localPortNumber=8080\n  \
+    ssmx start-session --service web                  the newest task of a service of ECS\n\n\
+    Exit status: 0 when a shell or a port ends, the command's where the document reports one (type \
+    NonInteractiveCommands with separateOutputStream; 255 if a signal ended it). Else 252 usage, 253 \
+    configuration or credentials, 254 the service refused, 255 failed or lost. `ssmx exec` has a \
+    status on every node.")]
 pub struct Args {
     /// Node: id, name, tag:KEY=VALUE, asg:NAME, IP address, DNS name, or ecs:CLUSTER_TASK_RUNTIME;
     /// at a terminal there is a list to pick one from

@@ -22,7 +22,8 @@ const AT_ONCE: usize = 8;
     ssmx terminate me-0123456789abcdef0               this one\n  \
     ssmx terminate --mine                             all that the caller started\n  \
     ssmx terminate --all --yes                        everybody's, without a question\n\n\
-    It lists what it will end, and asks. The status is not 0 if any session could not be ended.")]
+    It lists what it will end, and asks; where there is no terminal to ask on, it wants --yes. The \
+    exit status is not 0 if any session could not be ended.")]
 pub struct Args {
     /// All living sessions of the caller
     #[arg(long)]

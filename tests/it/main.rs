@@ -26,7 +26,6 @@ mod errors;
 #[cfg(unix)]
 mod exec;
 mod forward;
-mod help;
 #[cfg(unix)]
 mod history;
 mod hostile;
@@ -47,6 +46,7 @@ mod secrets;
 #[cfg(unix)]
 mod shell;
 mod simulation;
+mod snapshots;
 #[cfg(unix)]
 mod ssh;
 #[cfg(unix)]

@@ -42,7 +42,8 @@ macro_rules! examples {
     after_help = concat!(examples!(), "\n\n\
     `ssmx forward --help` tells the rest: what COMMAND gets, timeouts, how to try it without AWS."),
     after_long_help = concat!(examples!(), "\n\n\
-    COMMAND gets SSMX_PORT and SSMX_PORT_1, SSMX_PORT_2 … (of each -L), SSMX_SOCKET_1 … (for Unix \
+    The exit status is COMMAND's; without one, 128 + n by the signal that ended it, or 255 if a \
+    session was over with --no-restart. COMMAND gets SSMX_PORT and SSMX_PORT_1, SSMX_PORT_2 … (of each -L), SSMX_SOCKET_1 … (for Unix \
     sockets) and SSMX_SOCKS_PORT (of -D). Local ports are open to this machine alone, unless BIND \
     says otherwise (* is all addresses; without BIND, SSM_PLUGIN_LOCAL_HOST counts).\n\n\
     To see all of it without AWS, with this machine as the node:\n  \

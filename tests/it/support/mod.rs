@@ -5,6 +5,7 @@
 
 #[cfg(unix)]
 pub mod pty;
+pub mod snapshot;
 
 use std::ffi::OsStr;
 use std::io::Write as _;

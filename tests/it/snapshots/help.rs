@@ -1,8 +1,9 @@
-//! What `--help` says, of every subcommand there is.
+//! What `-h` and `--help` say, of every subcommand there is.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
-use crate::support::{SSMX, clean, run_without_input};
+use crate::support::{SSMX, clean, run_without_input, snapshot};
 
 fn help(words: &[String], option: &str) -> String {
     let mut command = Command::new(SSMX);
@@ -29,15 +30,36 @@ fn subcommands(help: &str) -> Vec<String> {
         .collect()
 }
 
-fn walk(words: &[String], seen: &mut usize) {
-    *seen += 1;
-    for option in ["--help", "-h"] {
+/// Perhaps without the options that all have: once is enough.
+fn shown(help: &str, with_globals: bool) -> String {
+    let mut is_global = false;
+    let kept = help.lines().filter(|line| {
+        if !line.is_empty() && !line.starts_with(' ') {
+            is_global = *line == "Global options:";
+        }
+        with_globals || !is_global
+    });
+    kept.map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn walk(words: &[String], seen: &mut BTreeSet<String>) {
+    let mut both = String::new();
+    for option in ["-h", "--help"] {
         let text = help(words, option);
         assert!(text.contains("Example"), "{words:?} {option}: {text}");
         for line in text.lines() {
             assert!(line.chars().count() <= 100, "{words:?} {option}: {line}");
         }
+        let line = [&["ssmx".to_owned()], words, &[option.to_owned()]].concat();
+        let text = shown(&text, words.is_empty());
+        both.push_str(&format!("$ {}\n{}\n\n", line.join(" "), text.trim_end()));
     }
+    let name = match words {
+        [] => "ssmx".to_owned(),
+        words => words.join("-"),
+    };
+    snapshot::check(&format!("help/{name}"), &format!("{}\n", both.trim_end()));
+    seen.insert(name);
     for name in subcommands(&help(words, "-h")) {
         walk(&[words, &[name]].concat(), seen);
     }
@@ -45,7 +67,8 @@ fn walk(words: &[String], seen: &mut usize) {
 
 #[test]
 fn every_subcommand_has_a_help_with_examples() {
-    let mut seen = 0;
+    let mut seen = BTreeSet::new();
     walk(&[], &mut seen);
-    assert!(seen > 15, "{seen}");
+    assert!(seen.len() > 15, "{seen:?}");
+    snapshot::are_all("help", &seen);
 }
