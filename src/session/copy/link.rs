@@ -7,37 +7,25 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
+use super::command::Command;
 use super::frame::{Frame, Frames, Reply};
-use super::script::{self, assign};
-use super::sum::{Kind, Sum};
+use super::sum::Kind;
 use super::{CopyFailure, Encoding, RemotePath, Watch};
-use crate::aws::{Aws, SessionGrant, StartSession};
-use crate::channel::{self, Channel, DataSender, End, Ended, Event};
-use crate::protocol::SessionType;
+use crate::aws::Aws;
+use crate::channel::{Channel, DataSender, End, Ended, Event};
 use crate::session::ending::{SessionFailure, printable};
 use crate::session::front::suspend;
 use crate::session::leave::{enough, terminate_session};
 use crate::session::notices::LossNotice;
-use crate::session::opening::{Opening, Progress};
+use crate::session::opening::Opened;
 use crate::terminal::{Signal, Signals};
 
-/// The document of an interactive command.
-const DOCUMENT: &str = "AWS-StartInteractiveCommand";
 /// Bytes that may wait for the channel before a command waits with them.
 const AHEAD: usize = 128 * 1024;
 /// What is handed over to the channel at a time, in bytes.
 const PIECE: usize = 64 * 1024;
 /// How long the node's shell may take to end when it is told to.
 const END_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How to open one.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The channel's.
-    pub channel: channel::Options,
-    /// How bytes are to pass; `None` finds out.
-    pub encoding: Option<Encoding>,
-}
 
 /// A node with the script running. [`close`](Self::close) it in the end.
 pub struct Link {
@@ -64,172 +52,56 @@ pub struct Link {
     pub sums: Kind,
 }
 
-/// A session to ask for, and the mark of its answers.
-pub struct Asked {
-    /// The request.
-    pub request: StartSession,
-    mark: String,
-}
-
-/// What to ask the service for, to copy from or to `target`.
-pub fn ask(target: String, reason: Option<String>) -> Asked {
-    let mark = uuid::Uuid::new_v4().simple().to_string();
-    let command = script::command(&mark);
-    let request = StartSession {
-        target,
-        document_name: Some(DOCUMENT.to_owned()),
-        parameters: vec![("command".to_owned(), vec![command])],
-        reason,
-    };
-    Asked { request, mark }
-}
-
 impl Link {
-    /// Opens a session that was granted for what was asked.
+    /// By a session that has begun; its shell is not [`ready`](Self::ready) yet.
+    pub(super) fn new(opened: Opened, signals: Signals, watch: Box<dyn Watch>, mark: &str) -> Self {
+        Self {
+            aws: opened.aws,
+            session_id: opened.session_id,
+            sender: opened.channel.sender(),
+            channel: opened.channel,
+            signals,
+            loss: LossNotice::default(),
+            watch,
+            frames: Frames::new(mark),
+            ready: false,
+            replies: VecDeque::new(),
+            out: VecDeque::new(),
+            out_bytes: 0,
+            next_id: 1,
+            ended: false,
+            up: Encoding::Base64,
+            down: Encoding::Base64,
+            sums: Kind::Cksum,
+        }
+    }
+
+    /// Waits until the node's terminal is raw.
     ///
     /// # Errors
     ///
-    /// Why it cannot be used; the remote side is terminated by then.
-    pub async fn open(
-        aws: Aws,
-        grant: SessionGrant,
-        asked: Asked,
-        settings: Settings,
-        mut watch: Box<dyn Watch>,
-    ) -> Result<Self, CopyFailure> {
-        let mut signals =
-            Signals::install().map_err(SessionFailure::local("cannot listen for signals"))?;
-        aws.stop_prompting();
-        let target = asked.request.target;
-        let mut opening = Opening::begin(aws, grant, target, settings.channel)?;
-        let failure = loop {
-            tokio::select! {
-                signal = signals.next() => if let Some(number) = heed(signal) {
-                    break CopyFailure::Signal(number);
-                },
-                progress = opening.next() => match progress {
-                    Progress::Quiet(text) => watch.notice(&format!("{text} (Ctrl-C gives up)")),
-                    Progress::Started(kind, features) => {
-                        let opened = opening.finish(kind.clone(), features);
-                        let mut link = Self {
-                            aws: opened.aws,
-                            session_id: opened.session_id,
-                            sender: opened.channel.sender(),
-                            channel: opened.channel,
-                            signals,
-                            loss: LossNotice::default(),
-                            watch,
-                            frames: Frames::new(&asked.mark),
-                            ready: false,
-                            replies: VecDeque::new(),
-                            out: VecDeque::new(),
-                            out_bytes: 0,
-                            next_id: 1,
-                            ended: false,
-                            up: Encoding::Base64,
-                            down: Encoding::Base64,
-                            sums: Kind::Cksum,
-                        };
-                        for message in &opened.messages {
-                            link.watch.notice(&printable(message));
-                        }
-                        let met = match kind {
-                            SessionType::InteractiveCommands | SessionType::StandardStream => {
-                                link.meet(settings.encoding).await
-                            }
-                            _ => Err(CopyFailure::NoShell(String::new())),
-                        };
-                        return match met {
-                            Ok(()) => Ok(link),
-                            Err(failure) => {
-                                link.close(false).await;
-                                Err(failure)
-                            }
-                        };
-                    }
-                    Progress::Over(end) => {
-                        if !end.wants_termination() {
-                            return Err(SessionFailure::of(end).into());
-                        }
-                        break SessionFailure::of(end).into();
-                    }
-                },
-            }
-        };
-        tokio::select! {
-            () = opening.terminate() => {}
-            () = enough(&mut signals) => {}
-        }
-        Err(failure)
-    }
-
-    /// Waits for the raw terminal, sends the script, and tries what passes.
-    async fn meet(&mut self, encoding: Option<Encoding>) -> Result<(), CopyFailure> {
+    /// The session is over, or a signal came.
+    pub(super) async fn ready(&mut self) -> Result<(), CopyFailure> {
         while !self.ready {
             self.step().await?;
-        }
-        self.push(script::script().into());
-        let all: Vec<u8> = (0..=255).collect();
-        let format = script::format(&all);
-        // Should bytes be swallowed, these are taken for them; as commands they are none.
-        let padding = [b'\n'; 300];
-        let body = [all.as_slice(), &padding].concat();
-        let length = all.len();
-        let line = |id| format!("pr {id} {length} '{format}'");
-        let reply = self.call(&[], line, Some(body.into())).await?;
-        let Reply::Data(answer) = reply else {
-            return Err(CopyFailure::Garbled("it cannot start"));
-        };
-        let at = answer.iter().rposition(|&byte| byte == b'\n');
-        let answer = answer.get(..at.unwrap_or_default()).unwrap_or_default();
-        let words: Vec<&[u8]> = answer.rsplitn(6, |&byte| byte == b' ').collect();
-        let [_umask, base64, sums, exact, sum, back] = words[..] else {
-            return Err(CopyFailure::Garbled("it does not say what it can do"));
-        };
-        debug!(
-            exact = %String::from_utf8_lossy(exact),
-            sums = %String::from_utf8_lossy(sums),
-            base64 = %String::from_utf8_lossy(base64),
-            "the node's programs"
-        );
-        self.sums = match sums {
-            b"sha256" => Kind::Sha256,
-            b"cksum" => Kind::Cksum,
-            _ => return Err(CopyFailure::Lacks("sha256sum, shasum, openssl or cksum")),
-        };
-        let mut expected = Sum::new(self.sums);
-        expected.update(&all);
-        let choose = |passes| {
-            encoding.unwrap_or(if passes {
-                Encoding::Raw
-            } else {
-                Encoding::Base64
-            })
-        };
-        self.up = choose(sum == expected.text().as_bytes());
-        self.down = choose(back == all);
-        debug!(up = ?self.up, down = ?self.down, "how bytes pass");
-        if [self.up, self.down].contains(&Encoding::Base64) && base64 != b"base64" {
-            return Err(CopyFailure::Lacks("base64 or openssl"));
         }
         Ok(())
     }
 
-    /// Sends a command, with bytes behind it. `words` are its variables a, b, c …. Waits while much
-    /// waits to be sent; answers with its number.
+    /// Sends a command, with bytes behind it. Waits while much waits to be sent; answers with its
+    /// number.
     ///
     /// # Errors
     ///
     /// The session is over, or a signal came.
     pub async fn ask(
         &mut self,
-        words: &[&[u8]],
-        command: impl FnOnce(u64) -> String,
+        command: Command<'_>,
         body: Option<Bytes>,
     ) -> Result<u64, CopyFailure> {
         let id = self.next_id;
         self.next_id += 1;
-        self.push(format!("{}{}\n", assign(words), command(id)).into());
+        self.push(command.line(id).into());
         if let Some(body) = body {
             self.push(body);
         }
@@ -265,11 +137,10 @@ impl Link {
     /// The session is over, or a signal came.
     pub async fn call(
         &mut self,
-        words: &[&[u8]],
-        command: impl FnOnce(u64) -> String,
+        command: Command<'_>,
         body: Option<Bytes>,
     ) -> Result<Reply, CopyFailure> {
-        let id = self.ask(words, command, body).await?;
+        let id = self.ask(command, body).await?;
         match self.answer().await? {
             (number, reply) if number == id => Ok(reply),
             _ => Err(CopyFailure::Garbled("it belongs to another command")),
@@ -282,15 +153,15 @@ impl Link {
     ///
     /// The session is over, or a signal came.
     pub async fn look(&mut self, path: &RemotePath) -> Result<Result<String, String>, CopyFailure> {
-        let command = |id| format!("st {id} \"$a\"");
-        match self.call(&[path.bytes()], command, None).await? {
+        match self.call(Command::Look(path), None).await? {
             Reply::Ok(text) => Ok(Ok(text)),
             Reply::Err(why) => Ok(Err(why)),
             _ => Err(CopyFailure::Garbled("it is no status")),
         }
     }
 
-    fn push(&mut self, data: Bytes) {
+    /// Has bytes sent.
+    pub(super) fn push(&mut self, data: Bytes) {
         let mut data = data;
         self.out_bytes += data.len();
         while !data.is_empty() {
@@ -405,7 +276,7 @@ impl Link {
     pub async fn close(mut self, orderly: bool) {
         let mut ended = self.ended;
         if orderly && !ended {
-            self.push(Bytes::from_static(b"bye\n"));
+            self.push(Command::Bye.line(0).into());
             let end = async {
                 while self.step().await.is_ok() {}
                 self.ended
@@ -433,7 +304,7 @@ impl Link {
 }
 
 /// The number of a signal that wants us gone.
-fn heed(signal: Signal) -> Option<u8> {
+pub(super) fn heed(signal: Signal) -> Option<u8> {
     if signal == Signal::Suspend {
         suspend();
         return None;

@@ -8,11 +8,12 @@
 //! so with a line that bears a random mark, and reads its real script from its input ([`script`]):
 //! parameters of a document stand in the account's history, and may not be long.
 //!
-//! The script is a server of small commands, a line each ([`link`] sends them, [`frame`] reads the
-//! answers): begin a file, append so many bytes, finish it; send so many blocks, the checksum. All
-//! decisions are made at this end. Commands are sent without waiting for the answers of earlier
-//! ones, so that round trips cost nothing while data flows. Answers come in the order of the
-//! commands, on lines that begin with the mark, so that noise of the node does no harm.
+//! The script is a server of small commands, a line each ([`command`] writes them, [`link`] sends
+//! them, [`frame`] reads the answers): begin a file, append so many bytes, finish it; send so many
+//! blocks, the checksum. All decisions are made at this end. Commands are sent without waiting for
+//! the answers of earlier ones, so that round trips cost nothing while data flows. Answers come in
+//! the order of the commands, on lines that begin with the mark, so that noise of the node does no
+//! harm.
 //!
 //! # Encoding
 //!
@@ -33,39 +34,35 @@
 //! interrupted transfer leaves the part; the next one compares the checksum of what is there, and
 //! goes on behind it. Whole large files that are there already are not sent again.
 
+mod command;
 mod download;
+mod encoding;
+mod failure;
 mod frame;
+mod kept;
 mod link;
 mod local;
+mod open;
 mod remote_path;
 mod script;
+mod status;
 mod sum;
 mod upload;
 
-use std::path::PathBuf;
-
-use thiserror::Error;
-
-use super::ending::SessionFailure;
-
 pub use download::{Destination, Download};
-pub use link::{Asked, Link, Settings, ask};
+pub use encoding::Encoding;
+pub use failure::CopyFailure;
+pub use link::Link;
+pub use open::{Asked, Settings, ask};
 pub use remote_path::RemotePath;
 pub use upload::{Source, Upload};
+
+use failure::{local, remote};
 
 /// What goes at a time, in bytes: a command's worth.
 const BLOCK: usize = 256 * 1024;
 /// What the node counts in, in bytes.
 const UNIT: usize = 64 * 1024;
-
-/// How bytes of files pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// As they are.
-    Raw,
-    /// In lines of base64.
-    Base64,
-}
 
 /// What is to be kept, and how far to go.
 #[derive(Debug, Clone, Copy, Default)]
@@ -88,81 +85,4 @@ pub trait Watch {
     fn failed(&mut self, failure: &CopyFailure);
     /// Something is to be told.
     fn notice(&mut self, text: &str);
-}
-
-/// Why something was not copied.
-#[derive(Debug, Error)]
-pub enum CopyFailure {
-    /// The session failed.
-    #[error(transparent)]
-    Session(#[from] SessionFailure),
-    /// This signal came.
-    #[error("interrupted")]
-    Signal(u8),
-    /// The node has no shell that does as it is told.
-    #[error("the node cannot run the commands that copy files{0}")]
-    NoShell(String),
-    /// It lacks a program.
-    #[error("the node has no {0}")]
-    Lacks(&'static str),
-    /// What the node answers makes no sense.
-    #[error("the node's answer makes no sense: {0}")]
-    Garbled(&'static str),
-    /// The node says no.
-    #[error("{path} on the node: {why}")]
-    Remote {
-        /// What it is about.
-        path: String,
-        /// The node's reason.
-        why: String,
-    },
-    /// This machine says no.
-    #[error("{}: {error}", path.display())]
-    Local {
-        /// What it is about.
-        path: PathBuf,
-        /// The system's reason.
-        error: std::io::Error,
-    },
-    /// Something here or there is not what is needed.
-    #[error("{path}: {why}")]
-    Unfit {
-        /// What it is about.
-        path: String,
-        /// Why not.
-        why: &'static str,
-    },
-    /// The copy differs from the original.
-    #[error("{0}: the checksums differ: it changed while it was read, or was damaged on the way")]
-    Differs(String),
-    /// Nobody reads the output any more.
-    #[error("nobody reads the output")]
-    OutputGone(std::io::Error),
-}
-
-impl CopyFailure {
-    /// Whether it is about one file only.
-    fn is_of_one(&self) -> bool {
-        matches!(
-            self,
-            Self::Remote { .. } | Self::Local { .. } | Self::Unfit { .. } | Self::Differs(_)
-        )
-    }
-
-    /// What to do next.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Session(failure) => failure.hint(),
-            Self::NoShell(_) => Some(
-                "it takes a POSIX sh and stty; nodes with Windows are not supported yet".to_owned(),
-            ),
-            _ => None,
-        }
-    }
-}
-
-/// For a failure of this machine about `path`.
-fn local(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> CopyFailure {
-    let path = path.into();
-    move |error| CopyFailure::Local { path, error }
 }

@@ -1,0 +1,152 @@
+//! From the node to this machine.
+
+mod answers;
+mod file;
+mod flow;
+mod tree;
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use super::link::Link;
+use super::local::name_of;
+use super::status::{Kind, Status};
+use super::{BLOCK, CopyFailure, Manner, RemotePath, remote};
+use crate::terminal::Output;
+
+use flow::{Flow, Pending, Sink};
+
+/// Bytes asked for and not written yet, at most.
+const AHEAD: usize = 4 * BLOCK;
+/// Commands without an answer so far, at most.
+const PENDING: usize = 64;
+
+/// Where a copy goes.
+pub enum Destination {
+    /// A file, or a directory.
+    Path(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+/// A copy from a node.
+pub struct Download<'a> {
+    link: &'a mut Link,
+    manner: Manner,
+    flows: VecDeque<Flow>,
+    /// The number of the first one.
+    first: u64,
+    pending: VecDeque<Pending>,
+    /// Bytes of all slots.
+    ahead: usize,
+    swap: Option<u8>,
+    failed: usize,
+}
+
+impl<'a> Download<'a> {
+    /// By this link.
+    pub fn new(link: &'a mut Link, manner: Manner) -> Self {
+        Self {
+            link,
+            manner,
+            flows: VecDeque::new(),
+            first: 0,
+            pending: VecDeque::new(),
+            ahead: 0,
+            swap: None,
+            failed: 0,
+        }
+    }
+
+    /// Copies all; the number of those that failed, which were told.
+    ///
+    /// # Errors
+    ///
+    /// What made it impossible to go on.
+    pub async fn run(
+        mut self,
+        sources: Vec<RemotePath>,
+        to: Destination,
+    ) -> Result<usize, CopyFailure> {
+        let several = sources.len() > 1;
+        let is_directory = match &to {
+            Destination::Path(path) => {
+                let slash = path.as_os_str().to_string_lossy().ends_with('/');
+                let is_directory = path.is_dir();
+                if !is_directory && (several || (slash && !self.manner.recursive)) {
+                    return Err(CopyFailure::Unfit {
+                        path: path.display().to_string(),
+                        why: "is not a directory",
+                    });
+                }
+                is_directory
+            }
+            Destination::Stdout => false,
+        };
+        for source in sources {
+            let copied = self.source(source, &to, is_directory).await;
+            self.note(copied)?;
+        }
+        self.settle(0).await?;
+        Ok(self.failed)
+    }
+
+    fn note(&mut self, result: Result<(), CopyFailure>) -> Result<(), CopyFailure> {
+        match result {
+            Err(CopyFailure::Local { path, error })
+                if error.kind() == std::io::ErrorKind::StorageFull
+                    || error.kind() == std::io::ErrorKind::QuotaExceeded =>
+            {
+                // The next file would find no room either.
+                Err(CopyFailure::Local { path, error })
+            }
+            Err(failure) if failure.is_of_one() => {
+                self.failed += 1;
+                self.link.watch.failed(&failure);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    async fn source(
+        &mut self,
+        source: RemotePath,
+        to: &Destination,
+        is_directory: bool,
+    ) -> Result<(), CopyFailure> {
+        self.settle(0).await?;
+        let text = match self.link.look(&source).await? {
+            Ok(text) => text,
+            Err(why) => return Err(remote(&source, why)),
+        };
+        let status = Status::read(&text).ok_or(CopyFailure::Garbled("it is no status"))?;
+        let to = match to {
+            Destination::Path(to) => to,
+            Destination::Stdout if status.kind == Kind::Directory => {
+                return Err(unfit(&source, "is a directory of the node"));
+            }
+            Destination::Stdout => {
+                let sink = Sink::Stdout(Output::stdout());
+                return self.file(source, status, "-".into(), Some(sink)).await;
+            }
+        };
+        let name = source.name().filter(|_| is_directory).and_then(name_of);
+        let place = match name {
+            Some(name) => to.join(name),
+            None => to.clone(),
+        };
+        match status.kind {
+            Kind::Directory if self.manner.recursive => self.tree(source, status, place).await,
+            Kind::Directory => Err(unfit(&source, "is a directory of the node (-r copies it)")),
+            _ => self.file(source, status, place, None).await,
+        }
+    }
+}
+
+fn unfit(path: &RemotePath, why: &'static str) -> CopyFailure {
+    CopyFailure::Unfit {
+        path: path.to_string(),
+        why,
+    }
+}

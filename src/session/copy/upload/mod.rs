@@ -1,0 +1,203 @@
+//! From this machine to the node.
+
+mod file;
+mod tree;
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::command::Command;
+use super::frame::Reply;
+use super::link::Link;
+use super::local::bytes_of;
+use super::status::{Kind, Status};
+use super::{CopyFailure, Manner, RemotePath, local};
+
+/// Commands without an answer so far, at most.
+const PENDING: usize = 96;
+/// What nodes say when there is no room: the next file would find none either.
+const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+
+/// What is to be copied.
+#[derive(Debug)]
+pub enum Source {
+    /// A file or a directory.
+    Path(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+/// What an answer is to.
+#[derive(Debug)]
+enum Step {
+    Begin,
+    Append(usize),
+    Finish,
+    Other,
+}
+
+#[derive(Debug)]
+struct Pending {
+    id: u64,
+    /// Counts files.
+    file: u64,
+    path: Arc<str>,
+    step: Step,
+}
+
+/// A copy to a node.
+pub struct Upload<'a> {
+    link: &'a mut Link,
+    manner: Manner,
+    pending: VecDeque<Pending>,
+    file: u64,
+    /// The latest file of which nothing more is wanted.
+    broken: Option<u64>,
+    failed: usize,
+}
+
+impl<'a> Upload<'a> {
+    /// By this link.
+    pub fn new(link: &'a mut Link, manner: Manner) -> Self {
+        Self {
+            link,
+            manner,
+            pending: VecDeque::new(),
+            file: 0,
+            broken: None,
+            failed: 0,
+        }
+    }
+
+    /// Copies all; the number of those that failed, which were told.
+    ///
+    /// # Errors
+    ///
+    /// What made it impossible to go on.
+    pub async fn run(mut self, sources: Vec<Source>, to: RemotePath) -> Result<usize, CopyFailure> {
+        let is_directory = match self.link.look(&to).await? {
+            Ok(text) => is_directory(&text),
+            Err(_) => false,
+        };
+        if !is_directory && (sources.len() > 1 || (to.has_slash() && !self.manner.recursive)) {
+            return Err(CopyFailure::Unfit {
+                path: to.to_string(),
+                why: "is not a directory of the node",
+            });
+        }
+        for source in sources {
+            let copied = match source {
+                Source::Stdin if is_directory => Err(CopyFailure::Unfit {
+                    path: to.to_string(),
+                    why: "is a directory; standard input needs a file's name",
+                }),
+                Source::Stdin => self.stdin(&to).await,
+                Source::Path(path) => {
+                    // What ends in a dot is what is in it.
+                    let text = path.as_os_str().as_encoded_bytes();
+                    let dot = text == b"." || text.ends_with(b"/.");
+                    let name = path.file_name().filter(|_| is_directory && !dot);
+                    let name = name.map(bytes_of);
+                    let to = name.map_or_else(|| to.clone(), |name| to.join(&name));
+                    self.path(&path, to).await
+                }
+            };
+            self.note(copied)?;
+        }
+        self.settle(0).await?;
+        Ok(self.failed)
+    }
+
+    fn note(&mut self, result: Result<(), CopyFailure>) -> Result<(), CopyFailure> {
+        match result {
+            Err(failure) if failure.is_of_one() => {
+                self.failed += 1;
+                self.link.watch.failed(&failure);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    async fn path(&mut self, path: &Path, to: RemotePath) -> Result<(), CopyFailure> {
+        let metadata = fs::metadata(path).map_err(local(path))?;
+        if !metadata.is_dir() {
+            return self.copy(path, &metadata, &to).await;
+        }
+        if !self.manner.recursive {
+            return Err(CopyFailure::Unfit {
+                path: path.display().to_string(),
+                why: "is a directory (-r copies it)",
+            });
+        }
+        self.tree(path, metadata, to).await
+    }
+
+    /// A command that is about a path and none of a file's.
+    async fn order(&mut self, to: &RemotePath, command: Command<'_>) -> Result<(), CopyFailure> {
+        self.file += 1;
+        self.send(&to.to_string().into(), Step::Other, command, None)
+            .await
+    }
+
+    async fn send(
+        &mut self,
+        path: &Arc<str>,
+        step: Step,
+        command: Command<'_>,
+        body: Option<Bytes>,
+    ) -> Result<(), CopyFailure> {
+        let id = self.link.ask(command, body).await?;
+        self.pending.push_back(Pending {
+            id,
+            file: self.file,
+            path: Arc::clone(path),
+            step,
+        });
+        self.settle(PENDING).await
+    }
+
+    /// Waits until at most `left` commands have no answer, and takes the answers that are there.
+    async fn settle(&mut self, left: usize) -> Result<(), CopyFailure> {
+        while self.pending.len() > left || (self.link.has_answer() && !self.pending.is_empty()) {
+            let (id, reply) = self.link.answer().await?;
+            let Some(pending) = self.pending.pop_front().filter(|pending| pending.id == id) else {
+                return Err(CopyFailure::Garbled("it belongs to another command"));
+            };
+            let failure = match (reply, pending.step) {
+                (Reply::Ok(_), Step::Append(length)) => {
+                    self.link.watch.advance(length as u64);
+                    continue;
+                }
+                (Reply::Ok(_), Step::Finish) => {
+                    self.link.watch.done();
+                    continue;
+                }
+                (Reply::Ok(_) | Reply::Skip, _) => continue,
+                (Reply::Err(why), _) => CopyFailure::Remote {
+                    path: pending.path.to_string(),
+                    why,
+                },
+                (Reply::Sum, _) => CopyFailure::Differs(pending.path.to_string()),
+                (Reply::Data(_), _) => return Err(CopyFailure::Garbled("it is data")),
+            };
+            self.broken = Some(pending.file);
+            match &failure {
+                CopyFailure::Remote { why, .. } if FULL.contains(&why.as_str()) => {
+                    return Err(failure);
+                }
+                _ => self.note(Err(failure))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a status is that of a directory.
+fn is_directory(status: &str) -> bool {
+    Status::read(status).is_some_and(|status| status.kind == Kind::Directory)
+}
