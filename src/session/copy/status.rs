@@ -119,7 +119,7 @@ mod tests {
             "81a4 x 0",
             "81a4 -1 0",
             "- 1 0",
-            "d 1 0",
+            "drwx 1 0",
             " 1 1",
         ] {
             assert!(Status::read(bad).is_none(), "{bad}");
