@@ -2,7 +2,7 @@
 
 use super::kept::Kept;
 use super::script::{self, assign};
-use super::{Encoding, RemotePath};
+use super::{Encoding, RemotePath, UNIT};
 
 /// What the node is told to do.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +61,16 @@ pub enum Command<'a> {
 }
 
 impl Command<'_> {
+    /// More than any sound answer has, in bytes.
+    pub fn most(&self) -> usize {
+        match self {
+            // As lines of base64 it is larger.
+            Self::Read { count, .. } => count * UNIT * 3 / 2 + 1024,
+            Self::List(_) => 64 << 20,
+            _ => 64 << 10,
+        }
+    }
+
     /// The line for a POSIX shell. The answer bears `id`.
     pub fn line(&self, id: u64) -> String {
         match *self {

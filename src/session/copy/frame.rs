@@ -2,8 +2,8 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-/// More than any answer holds, in bytes.
-const MOST: usize = 64 << 20;
+/// How much is kept of what comes without the mark, in bytes.
+const NOISE: usize = 200;
 
 /// An answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,9 +66,14 @@ impl Frames {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// How much there is that is no whole frame yet, in bytes.
+    pub fn unread(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// What came without the mark, as text.
     pub fn noise(&self) -> String {
-        let rest = self.buffer.get(..self.buffer.len().min(200));
+        let rest = self.buffer.get(..self.buffer.len().min(NOISE));
         let text = [self.noise.as_slice(), rest.unwrap_or_default()].concat();
         String::from_utf8_lossy(&text).trim().to_owned()
     }
@@ -81,10 +86,8 @@ impl Frames {
     pub fn next(&mut self) -> Result<Option<Frame>, Garbled> {
         loop {
             let Some(at) = self.line_feed() else {
-                return match self.buffer.len() > MOST {
-                    true => Err(Garbled("it has no end")),
-                    false => Ok(None),
-                };
+                self.searched = self.buffer.len();
+                return Ok(None);
             };
             if let Some(id) = self.data {
                 // The end of data is a line of its own behind them.
@@ -113,8 +116,10 @@ impl Frames {
                 if let Some(frame) = self.read(line.trim_end())? {
                     return Ok(Some(frame));
                 }
-            } else if self.noise.len() < 200 {
-                self.noise.extend_from_slice(&line);
+            } else {
+                let room = NOISE.saturating_sub(self.noise.len()).min(line.len());
+                self.noise
+                    .extend_from_slice(line.get(..room).unwrap_or_default());
             }
         }
     }
@@ -186,6 +191,21 @@ mod tests {
         for step in 1..TEXT.len() {
             assert_eq!(frames(step), expected, "{step}");
         }
+    }
+
+    #[test]
+    fn what_has_no_end_is_looked_through_once() {
+        let mut frames = Frames::new("m");
+        for head in ["", "x\n@m 1 data\n"] {
+            frames.push(head.as_bytes());
+            for _ in 0..3 {
+                frames.push(&[b'x'; 100]);
+                assert_eq!(frames.next(), Ok(None));
+                assert_eq!(frames.searched, frames.unread());
+            }
+        }
+        assert_eq!(frames.unread(), 300);
+        assert!(frames.noise.len() <= NOISE);
     }
 
     #[test]

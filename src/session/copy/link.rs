@@ -24,6 +24,8 @@ use crate::terminal::{Signal, Signals};
 const AHEAD: usize = 128 * 1024;
 /// What is handed over to the channel at a time, in bytes.
 const PIECE: usize = 64 * 1024;
+/// More than a node says before it is ready or behind its answers, in bytes without a line's end.
+const NOISE: usize = 64 * 1024;
 /// How long the node's shell may take to end when it is told to.
 const END_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -43,6 +45,8 @@ pub struct Link {
     out: VecDeque<Bytes>,
     out_bytes: usize,
     next_id: u64,
+    /// The most that is to be answered to those that have no answer yet, in their order.
+    due: VecDeque<(u64, usize)>,
     ended: bool,
     /// How bytes pass to the node.
     pub up: Encoding,
@@ -69,6 +73,7 @@ impl Link {
             out: VecDeque::new(),
             out_bytes: 0,
             next_id: 1,
+            due: VecDeque::new(),
             ended: false,
             up: Encoding::Base64,
             down: Encoding::Base64,
@@ -101,6 +106,7 @@ impl Link {
     ) -> Result<u64, CopyFailure> {
         let id = self.next_id;
         self.next_id += 1;
+        self.due.push_back((id, command.most()));
         self.push(command.line(id).into());
         if let Some(body) = body {
             self.push(body);
@@ -266,10 +272,20 @@ impl Link {
             match frame {
                 Frame::Ready => self.ready = true,
                 Frame::NoStty => return Err(CopyFailure::Lacks("stty")),
-                Frame::Reply(id, reply) => self.replies.push_back((id, reply)),
+                Frame::Reply(id, reply) => {
+                    // What was not asked for would never be taken, and fill the memory.
+                    if self.due.pop_front().is_none_or(|(due, _)| due != id) {
+                        return Err(CopyFailure::Garbled("it belongs to another command"));
+                    }
+                    self.replies.push_back((id, reply));
+                }
             }
         }
-        Ok(())
+        let most = self.due.front().map_or(NOISE, |(_, most)| *most);
+        match self.frames.unread() > most {
+            true => Err(CopyFailure::Garbled("it has no end")),
+            false => Ok(()),
+        }
     }
 
     /// Ends the session: by the shell's own end if all went well (`orderly`), else from outside.

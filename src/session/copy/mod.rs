@@ -43,6 +43,7 @@ mod kept;
 mod link;
 mod local;
 mod open;
+mod part;
 mod remote_path;
 mod script;
 mod status;

@@ -2,6 +2,7 @@
 
 mod failures;
 mod files;
+mod hostile;
 mod resume;
 mod trees;
 

@@ -2,32 +2,37 @@
 
 use std::collections::VecDeque;
 use std::io::{Seek as _, SeekFrom};
-use std::path::PathBuf;
 
 use tracing::debug;
 
-use super::flow::{Flow, Pending, Sink, Slot, Want};
+use super::flow::{Flow, Pending, Sink, Slot, To, Want};
 use super::{AHEAD, Download, PENDING, unfit};
 use crate::session::copy::command::Command;
 use crate::session::copy::frame::Reply;
-use crate::session::copy::local::{Part, sum_of};
+use crate::session::copy::local::sum_of;
+use crate::session::copy::part::Part;
 use crate::session::copy::status::{Kind, Status};
 use crate::session::copy::sum::Sum;
 use crate::session::copy::{BLOCK, CopyFailure, RemotePath, UNIT, local};
+use crate::terminal::Output;
 
 impl Download<'_> {
     pub(super) async fn file(
         &mut self,
         remote: RemotePath,
         status: Status,
-        place: PathBuf,
-        sink: Option<Sink>,
+        to: To,
     ) -> Result<(), CopyFailure> {
         if status.kind != Kind::File {
             return Err(unfit(&remote, "is not a regular file"));
         }
         let Status { size, kept, .. } = status;
         let shown = String::from_utf8_lossy(remote.name().unwrap_or(remote.bytes())).into_owned();
+        let (place, named) = match &to {
+            To::Stdout => ("-".into(), true),
+            To::Named(place) => (place.clone(), true),
+            To::Found(place) => (place.clone(), false),
+        };
         let mut flow = Flow {
             place: place.clone(),
             sink: Sink::Gone,
@@ -39,10 +44,14 @@ impl Download<'_> {
             remote_sum: None,
             remote,
         };
-        flow.sink = match sink {
-            Some(sink) => sink,
-            None => {
-                let part = Part::open(&place, kept.mode).map_err(local(&place))?;
+        flow.sink = match to {
+            To::Stdout => Sink::Stdout(Output::stdout()),
+            To::Named(_) | To::Found(_) => {
+                if self.flows.iter().any(|flow| flow.touches(&place)) {
+                    self.settle(0).await?;
+                }
+                let mode = if self.manner.preserve { 0 } else { kept.mode };
+                let part = Part::open(&place, mode, named).map_err(local(&place))?;
                 let Some(part) = self.resume(part, &mut flow).await? else {
                     self.link.watch.begin(&shown, Some(size), size);
                     self.link.watch.done();

@@ -1,15 +1,25 @@
 //! What is known of a file that comes.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
 use crate::session::copy::RemotePath;
 use crate::session::copy::kept::Kept;
-use crate::session::copy::local::Part;
+use crate::session::copy::part::Part;
 use crate::session::copy::sum::Sum;
 use crate::terminal::Output;
+
+/// Where a file goes.
+pub(super) enum To {
+    /// Standard output.
+    Stdout,
+    /// Here, as the user says.
+    Named(PathBuf),
+    /// Here, as the node calls it.
+    Found(PathBuf),
+}
 
 pub(super) enum Sink {
     Part(Part),
@@ -32,6 +42,13 @@ pub(super) struct Flow {
     pub(super) asked: u64,
     /// What the node says that the checksum is.
     pub(super) remote_sum: Option<String>,
+}
+
+impl Flow {
+    /// Whether it has anything to do with what would be written to `place`.
+    pub(super) fn touches(&self, place: &Path) -> bool {
+        matches!(&self.sink, Sink::Part(part) if part.touches(place))
+    }
 }
 
 pub(super) struct Slot {

@@ -12,9 +12,8 @@ use super::link::Link;
 use super::local::name_of;
 use super::status::{Kind, Status};
 use super::{BLOCK, CopyFailure, Manner, RemotePath, remote};
-use crate::terminal::Output;
 
-use flow::{Flow, Pending, Sink};
+use flow::{Flow, Pending, To};
 
 /// Bytes asked for and not written yet, at most.
 const AHEAD: usize = 4 * BLOCK;
@@ -127,8 +126,7 @@ impl<'a> Download<'a> {
                 return Err(unfit(&source, "is a directory of the node"));
             }
             Destination::Stdout => {
-                let sink = Sink::Stdout(Output::stdout());
-                return self.file(source, status, "-".into(), Some(sink)).await;
+                return self.file(source, status, To::Stdout).await;
             }
         };
         let name = source.name().filter(|_| is_directory).and_then(name_of);
@@ -139,7 +137,7 @@ impl<'a> Download<'a> {
         match status.kind {
             Kind::Directory if self.manner.recursive => self.tree(source, status, place).await,
             Kind::Directory => Err(unfit(&source, "is a directory of the node (-r copies it)")),
-            _ => self.file(source, status, place, None).await,
+            _ => self.file(source, status, To::Named(place)).await,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Directories, from the node.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use super::flow::To;
 use super::{Download, unfit};
 use crate::session::copy::command::Command;
 use crate::session::copy::frame::Reply;
@@ -54,7 +55,7 @@ impl Download<'_> {
                     Kind::Directory => left.push((remote, entry.status, place)),
                     Kind::Symlink => links.push((place, entry.link)),
                     Kind::File => {
-                        let copied = self.file(remote, entry.status, place, None).await;
+                        let copied = self.file(remote, entry.status, To::Found(place)).await;
                         self.note(copied)?;
                     }
                     Kind::Other => self.note(Err(unfit(&remote, "is not a regular file")))?,
@@ -69,7 +70,8 @@ impl Download<'_> {
         if self.manner.preserve {
             // What is in a directory changes its time, so the innermost go first.
             while let Some((place, kept)) = directories.pop() {
-                let given = give(kept, &place).map_err(local(place));
+                let given = File::open(&place).and_then(|directory| give(kept, &directory));
+                let given = given.map_err(local(place));
                 self.note(given)?;
             }
         }
