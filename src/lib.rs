@@ -13,6 +13,7 @@
 //! - `aws`: calls of the control plane, credentials, TLS and proxies.
 //! - `terminal`: raw mode, size, input, output, signals.
 //! - `protocol`: the wire format and its state machines; no I/O, clock or randomness.
+//! - `text`: what of others' texts a terminal may see; all but `protocol` use it.
 //!
 //! `tests/it/layers.rs` holds the sources against this list.
 #![cfg_attr(
@@ -33,3 +34,4 @@ pub mod mux;
 pub mod protocol;
 pub mod session;
 pub mod terminal;
+pub mod text;

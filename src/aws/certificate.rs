@@ -112,10 +112,8 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 
 fn clean(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    let shown = text.chars().take(SHOWN);
-    shown
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    let shown: String = text.chars().take(SHOWN).collect();
+    crate::text::plain(&shown)
 }
 
 #[cfg(test)]

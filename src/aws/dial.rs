@@ -44,6 +44,8 @@ pub(super) enum DialError {
         what: &'static str,
         limit: Duration,
     },
+    /// The answer is longer than any of the API's.
+    TooLong { host: String, limit: usize },
 }
 
 impl fmt::Display for DialError {
@@ -60,6 +62,9 @@ impl fmt::Display for DialError {
             Self::Proxy { proxy, why } => write!(f, "the proxy {proxy} {why}"),
             Self::Timeout { host, what, limit } => {
                 write!(f, "{host} did not {what} within {}", error::seconds(*limit))
+            }
+            Self::TooLong { host, limit } => {
+                write!(f, "{host} answers with more than {} MB", limit >> 20)
             }
         }
     }
@@ -82,7 +87,7 @@ impl DialError {
             Self::Resolve { .. } | Self::Timeout { .. } => true,
             Self::Connect { source, .. } => source.kind() != io::ErrorKind::ConnectionRefused,
             Self::Tls { source, .. } => error::find::<rustls::Error>(source).is_none(),
-            Self::Setup(_) | Self::Proxy { .. } => false,
+            Self::Setup(_) | Self::Proxy { .. } | Self::TooLong { .. } => false,
         }
     }
 
@@ -105,6 +110,8 @@ impl DialError {
             Self::Tls { source, .. } => unreachable.with_hint(tls_hint(source)),
             Self::Proxy { .. } => unreachable
                 .with_hint("check HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT) and NO_PROXY"),
+            Self::TooLong { .. } => Error::new(Kind::Other, "no answer of the API", text)
+                .with_hint("is the endpoint really that of AWS? see --endpoint-url, AWS_ENDPOINT_URL and HTTPS_PROXY"),
         }
     }
 }

@@ -1,11 +1,8 @@
 //! EC2 Instance Connect: lets a public key in for a minute.
 
-use aws_sdk_ec2instanceconnect::config::retry::RetryConfig;
-use aws_sdk_ec2instanceconnect::config::{BehaviorVersion, IdentityCache, Region};
-
 use super::Aws;
 use super::error::{Call, Error, Kind, from_sdk};
-use super::http::{no_timeouts, only_downloads};
+use super::sdk::client;
 
 impl Aws {
     /// Lets whoever has the private half of `key` (`TYPE BASE64`, as OpenSSH writes it) log in as
@@ -51,20 +48,10 @@ impl Aws {
 
     /// Once in a process: not worth keeping.
     fn instance_connect(&self) -> aws_sdk_ec2instanceconnect::Client {
-        let settings = &self.0.settings;
-        let mut config = aws_sdk_ec2instanceconnect::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(self.0.region.clone()))
-            .http_client(self.0.http.clone())
-            .credentials_provider(self.0.credentials.clone())
-            .identity_cache(IdentityCache::no_cache())
-            .retry_config(RetryConfig::standard().with_max_attempts(settings.max_attempts))
-            .timeout_config(no_timeouts())
-            .stalled_stream_protection(only_downloads())
-            .use_fips(settings.fips)
-            .use_dual_stack(settings.dual_stack);
-        config.set_endpoint_url(settings.instance_connect_endpoint.clone());
-        aws_sdk_ec2instanceconnect::Client::from_conf(config.build())
+        client!(
+            aws_sdk_ec2instanceconnect,
+            self.sdk(self.0.settings.instance_connect_endpoint.as_ref())
+        )
     }
 }
 

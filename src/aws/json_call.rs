@@ -1,24 +1,22 @@
 //! Calls of services for which an SDK would be too dear: JSON 1.1, signed, over the connections
 //! and with the retries of the other calls.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use aws_smithy_async::time::{SystemTimeSource, TimeSource};
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use serde_json::{Map, Value};
 
 use super::Aws;
 use super::error::{self, Call, Error, Kind};
+use super::reply;
+use super::sign::{self, Unsigned};
 
-/// The longest answer, in bytes.
-const LONGEST: usize = 16 << 20;
 /// The pause before the second try, at most; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
@@ -98,15 +96,15 @@ impl Aws {
             ("x-amz-target", format!("{}.{operation}", service.target)),
         ];
         let now = SystemTimeSource::new().now();
-        let signature = signature(
-            service.name,
-            &self.0.region,
-            &uri,
-            &headers,
-            body,
-            credentials,
-            now,
-        )?;
+        let unsigned = Unsigned {
+            service: service.name,
+            region: &self.0.region,
+            method: "POST",
+            url: &uri,
+            headers: &headers,
+            body: body.as_bytes(),
+        };
+        let signature = sign::headers(&unsigned, credentials, now)?;
         for (name, value) in headers
             .into_iter()
             .map(|(n, v)| (n.to_owned(), v))
@@ -133,8 +131,8 @@ impl Aws {
             (error::no_answer(call, &error), again)
         })?;
         let status = answer.status();
-        let header = answer.headers().get("x-amzn-errortype").map(str::to_owned);
-        let body = Limited::new(answer.into_body(), LONGEST).collect().await;
+        let header = answer.headers().get(reply::ERROR_TYPE).map(str::to_owned);
+        let body = answer.into_body().collect().await;
         let body: Bytes = match body {
             Ok(body) => body.to_bytes(),
             Err(error) => return Err((error::no_answer(call, error.as_ref()), true)),
@@ -156,21 +154,13 @@ impl Aws {
                 )
             });
         }
-        let text = |keys: &[&str]| {
-            let output = output.as_ref()?;
-            let found = keys.iter().find_map(|key| output.get(*key)?.as_str());
-            found.map(str::to_owned)
-        };
-        // Some put a URL behind the name.
-        let code = header.or_else(|| text(&["__type", "code"]));
-        let code = code.as_deref().and_then(|code| code.split(':').next());
-        let message = text(&["message", "Message"]);
+        let body = String::from_utf8_lossy(&body);
         let error = error::service_error(
             call,
             &self.0.context,
             status.as_u16(),
-            code,
-            message.as_deref(),
+            reply::code(header.as_deref(), &body).as_deref(),
+            reply::message(&body).as_deref(),
         );
         let again = error.is_transient();
         Err(match error.code() {
@@ -178,42 +168,6 @@ impl Aws {
             None => (error.with_hint(hint), again),
         })
     }
-}
-
-/// The headers that sign a request: date, token, authorization.
-fn signature(
-    service: &str,
-    region: &str,
-    uri: &str,
-    headers: &[(&str, String)],
-    body: &str,
-    credentials: &Credentials,
-    now: SystemTime,
-) -> Result<Vec<(String, String)>, String> {
-    let identity = credentials.clone().into();
-    let params = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name(service)
-        .time(now)
-        .settings(SigningSettings::default())
-        .build()
-        .map_err(|error| error::chain(&error))?
-        .into();
-    let request = SignableRequest::new(
-        "POST",
-        uri,
-        headers.iter().map(|(name, value)| (*name, value.as_str())),
-        SignableBody::Bytes(body.as_bytes()),
-    )
-    .map_err(|error| error::chain(&error))?;
-    let (instructions, _signature) = sign(request, &params)
-        .map_err(|error| error::chain(&error))?
-        .into_parts();
-    Ok(instructions
-        .headers()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect())
 }
 
 /// Where AWS answers for a service in a region.
@@ -285,31 +239,5 @@ mod tests {
         for (region, fips, dual_stack, expected) in cases {
             assert_eq!(endpoint("ecs", region, fips, dual_stack), expected);
         }
-    }
-
-    #[test]
-    fn tokens_are_sent_and_all_headers_are_signed() {
-        let keys = Credentials::new("AKID", "secret", Some("token".to_owned()), None, "test");
-        let headers = [("x-amz-target", "A.B".to_owned())];
-        let uri = "https://ecs.us-east-1.amazonaws.com/";
-        let made = signature(
-            "ecs",
-            "us-east-1",
-            uri,
-            &headers,
-            "{}",
-            &keys,
-            SystemTime::UNIX_EPOCH,
-        );
-        let made = made.expect("can be signed");
-        let get = |name: &str| made.iter().find(|(known, _)| known == name);
-        assert_eq!(get("x-amz-security-token").expect("a token").1, "token");
-        let authorization = &get("authorization").expect("a signature").1;
-        assert!(
-            authorization
-                .contains("SignedHeaders=host;x-amz-date;x-amz-security-token;x-amz-target"),
-            "{authorization}"
-        );
-        assert!(!authorization.contains("secret"));
     }
 }

@@ -8,6 +8,7 @@ use aws_credential_types::credential_feature::AwsCredentialFeature;
 use super::Aws;
 use super::config::get_env;
 use super::error::Error;
+use crate::text::is_harmful;
 
 /// The credentials in use, without anything secret.
 #[derive(Clone, Debug)]
@@ -75,7 +76,7 @@ impl Aws {
 
 fn masked(id: &str) -> String {
     const SHOWN: usize = 4;
-    let characters: Vec<char> = id.chars().filter(|c| !c.is_control()).collect();
+    let characters: Vec<char> = id.chars().filter(|&c| !is_harmful(c)).collect();
     match characters.len() {
         0..16 => "...".to_owned(),
         length => {

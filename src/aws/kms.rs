@@ -1,14 +1,12 @@
 //! Data keys for encrypted sessions.
 
-use aws_sdk_kms::config::retry::RetryConfig;
-use aws_sdk_kms::config::{BehaviorVersion, IdentityCache, Region};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::Aws;
 use super::error::{Call, Error, Kind, from_sdk};
-use super::http::{no_timeouts, only_downloads};
+use super::sdk::client;
 
 /// Half for each direction.
 const KEY_BYTES: usize = 64;
@@ -81,19 +79,6 @@ impl Aws {
 
     /// Once in a session: not worth keeping.
     fn kms(&self) -> aws_sdk_kms::Client {
-        let settings = &self.0.settings;
-        let mut config = aws_sdk_kms::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(self.0.region.clone()))
-            .http_client(self.0.http.clone())
-            .credentials_provider(self.0.credentials.clone())
-            .identity_cache(IdentityCache::no_cache())
-            .retry_config(RetryConfig::standard().with_max_attempts(settings.max_attempts))
-            .timeout_config(no_timeouts())
-            .stalled_stream_protection(only_downloads())
-            .use_fips(settings.fips)
-            .use_dual_stack(settings.dual_stack);
-        config.set_endpoint_url(settings.kms_endpoint.clone());
-        aws_sdk_kms::Client::from_conf(config.build())
+        client!(aws_sdk_kms, self.sdk(self.0.settings.kms_endpoint.as_ref()))
     }
 }

@@ -8,14 +8,13 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use aws_runtime::env_config::section::Profile;
-use aws_sdk_sts::config::{BehaviorVersion, Region};
 use aws_smithy_async::time::{SystemTimeSource, TimeSource};
 
 use super::credentials::Providers;
 use super::error::{self, Error, Kind};
-use super::http::{no_timeouts, only_downloads};
 use super::prompt;
 use super::role_cache::{Role, RoleCache};
+use super::sdk::{self, client};
 
 /// Profiles may refer to one another this often; more is a circle.
 const MAX_DEPTH: usize = 8;
@@ -183,19 +182,16 @@ impl AssumeRole {
     }
 
     fn client(&self, source: Credentials) -> aws_sdk_sts::Client {
-        let settings = &self.providers.settings;
-        let mut config = aws_sdk_sts::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(self.providers.region.clone()))
-            .credentials_provider(source)
-            .http_client(self.providers.http.clone())
-            .retry_config(aws_sdk_sts::config::retry::RetryConfig::standard())
-            .timeout_config(no_timeouts())
-            .stalled_stream_protection(only_downloads())
-            .use_fips(settings.fips)
-            .use_dual_stack(settings.dual_stack);
-        config.set_endpoint_url(settings.sts_endpoint.clone());
-        aws_sdk_sts::Client::from_conf(config.build())
+        let Providers {
+            settings,
+            region,
+            http,
+            ..
+        } = &self.providers;
+        let source = SharedCredentialsProvider::new(source);
+        let endpoint = settings.sts_endpoint.as_ref();
+        let config = sdk::config(settings, region, http.clone(), source, endpoint);
+        client!(aws_sdk_sts, config)
     }
 }
 

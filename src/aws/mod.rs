@@ -20,13 +20,17 @@ mod kms;
 mod mfa;
 mod model;
 mod nodes;
+mod pages;
 mod probe;
 mod prompt;
 mod proxy;
 mod reach;
 mod regions;
+mod reply;
 mod role_cache;
 mod run_command;
+mod sdk;
+mod sessions;
 mod sign;
 mod ssm;
 mod stream_url;
@@ -59,13 +63,15 @@ pub use error::{Error, Kind};
 pub use keys::Keys;
 pub use kms::DataKey;
 pub use model::{
-    ConnectionStatus, OutputUrl, Session, SessionFilter, SessionGrant, SessionPage, SessionQuery,
-    SessionState, StartSession, Token,
+    ConnectionStatus, OutputUrl, Session, SessionFilter, SessionGrant, SessionQuery, SessionState,
+    StartSession, Token,
 };
 pub use nodes::{Node, NodeFilter, Nodes};
-pub use probe::{Prober, Reply};
+pub use probe::Prober;
 pub use reach::{Reach, Stage};
 pub use regions::{regions, regions_beside};
+pub use reply::Reply;
+pub use sessions::Sessions;
 pub use target::TargetError;
 
 pub use run_command::{

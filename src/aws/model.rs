@@ -99,15 +99,6 @@ pub struct SessionQuery {
     pub page_size: Option<i32>,
 }
 
-/// One page of a listing.
-#[derive(Clone, Debug, Default)]
-pub struct SessionPage {
-    /// The sessions, newest first.
-    pub sessions: Vec<Session>,
-    /// To ask for the next page with; none after the last.
-    pub next: Option<String>,
-}
-
 /// A session as listed. The texts are the service's own, times are milliseconds since 1970.
 #[derive(Clone, Debug, Default)]
 pub struct Session {

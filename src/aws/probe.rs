@@ -1,75 +1,25 @@
 //! Single calls for finding out what is wrong: signed by hand, never repeated, soon given up, and
 //! with all that an answer says, which the SDK keeps to itself.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use aws_smithy_async::time::{SystemTimeSource, TimeSource};
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
 use bytes::Bytes;
-use http::header::DATE;
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use url::Url;
 
 use super::Aws;
 use super::dial::{Dial, DialError};
 use super::endpoint::Service;
 use super::error::{self, Error, Kind};
+use super::reply::{self, Reply};
+use super::sign::{self, Unsigned};
 
 /// The longest answer that is read, in bytes.
 const ANSWER: usize = 4 << 20;
-
-/// What a service answered.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    /// HTTP status.
-    pub status: u16,
-    /// The service's name for the error.
-    pub code: Option<String>,
-    /// What it says of it, in one line.
-    pub message: String,
-    /// The answer if it is JSON, else null.
-    pub json: Value,
-    /// The answer as it came.
-    pub text: String,
-    /// Seconds that the service's clock is ahead of this machine's, if it told the time.
-    pub ahead: Option<i64>,
-}
-
-impl Reply {
-    /// Whether the service did what it was asked for.
-    pub fn is_good(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-
-    /// Whether the caller lacks a permission.
-    pub fn is_denied(&self) -> bool {
-        let code = self.code.as_deref().unwrap_or_default();
-        matches!(
-            code,
-            "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation"
-        )
-    }
-
-    /// The text of the first XML element of this name.
-    pub fn element(&self, name: &str) -> Option<&str> {
-        element(&self.text, name)
-    }
-}
-
-/// The text of the first XML element of this name, without anything unescaped.
-pub(super) fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    let (inner, _) = rest.split_once(&format!("</{name}>"))?;
-    Some(inner.trim()).filter(|inner| !inner.is_empty())
-}
 
 /// Makes single calls.
 #[derive(Clone)]
@@ -166,7 +116,15 @@ impl Prober {
         let (headers, body) = request(service, operation, input);
         let clock = SystemTimeSource::new();
         let begun = clock.now();
-        let signing = signed(service, region, &credentials, begun, &url, &headers, &body);
+        let unsigned = Unsigned {
+            service: service.name(),
+            region,
+            method: "POST",
+            url: url.as_str(),
+            headers: &headers,
+            body: body.as_bytes(),
+        };
+        let signing = sign::headers(&unsigned, &credentials, begun);
         let mut request = Request::builder().method(Method::POST).uri(url.as_str());
         for (name, value) in headers.iter().map(|(name, value)| (*name, value)) {
             request = request.header(name, value);
@@ -185,23 +143,13 @@ impl Prober {
         })?;
         let (head, body) = answer.into_parts();
         let ended = clock.now();
-        let ahead = head.headers.get(DATE).and_then(|date| {
-            let date = DateTime::from_str(date.to_str().ok()?, Format::HttpDate).ok()?;
-            let seconds = |time: SystemTime| DateTime::from(time).secs();
-            let (begun, ended) = (seconds(begun), seconds(ended));
-            // Within the call, no clock is off.
-            Some(match date.secs() {
-                date if date < begun - 1 => date - begun,
-                date if date > ended + 1 => date - ended,
-                _ => 0,
-            })
-        });
-        let error_type = head.headers.get("x-amzn-errortype");
-        let error_type = error_type.and_then(|value| Some(value.to_str().ok()?.to_owned()));
+        let header = |name: &str| head.headers.get(name)?.to_str().ok();
+        let ahead = header(reply::DATE).and_then(|date| reply::ahead(date, begun, ended));
+        let error_type = header(reply::ERROR_TYPE).map(str::to_owned);
         let body = Limited::new(body, ANSWER).collect().await;
         let body = body.map_err(|error| other(error.to_string()))?.to_bytes();
         let text = String::from_utf8_lossy(&body).into_owned();
-        Ok(reply(head.status.as_u16(), error_type, text, ahead))
+        Ok(Reply::new(head.status.as_u16(), error_type, text, ahead))
     }
 }
 
@@ -235,100 +183,9 @@ fn request(
     }
 }
 
-fn signed(
-    service: Service,
-    region: &str,
-    credentials: &Credentials,
-    now: SystemTime,
-    url: &Url,
-    headers: &[(&'static str, String)],
-    body: &str,
-) -> Result<Vec<(String, String)>, String> {
-    let identity = credentials.clone().into();
-    let params = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name(service.name())
-        .time(now)
-        .settings(SigningSettings::default())
-        .build()
-        .map_err(|error| error::chain(&error))?
-        .into();
-    let request = SignableRequest::new(
-        "POST",
-        url.as_str(),
-        headers.iter().map(|(name, value)| (*name, value.as_str())),
-        SignableBody::Bytes(body.as_bytes()),
-    )
-    .map_err(|error| error::chain(&error))?;
-    let (instructions, _) = sign(request, &params)
-        .map_err(|error| error::chain(&error))?
-        .into_parts();
-    Ok(instructions
-        .headers()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect())
-}
-
-fn reply(status: u16, error_type: Option<String>, text: String, ahead: Option<i64>) -> Reply {
-    let json: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-    let of_json = |keys: [&str; 2]| {
-        let found = keys.iter().find_map(|key| json.get(key)?.as_str());
-        found.map(str::to_owned)
-    };
-    let of_xml = |name| element(&text, name).map(str::to_owned);
-    let is_error = !(200..300).contains(&status);
-    let code = error_type
-        .or_else(|| of_json(["__type", "code"]))
-        .or_else(|| of_xml("Code"))
-        .filter(|_| is_error)
-        // As in `com.amazonaws.ssm#TargetNotConnected`, `AccessDeniedException:http://…`.
-        .map(|code| {
-            let code = code.rsplit('#').next().unwrap_or_default();
-            error::one_line(code.split(':').next().unwrap_or_default())
-        });
-    let message = of_json(["message", "Message"]).or_else(|| of_xml("Message"));
-    let message = message.filter(|_| is_error).unwrap_or_default();
-    Reply {
-        status,
-        code,
-        message: error::one_line(message.trim_end_matches('.')),
-        json,
-        text,
-        ahead,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn errors_are_found_in_json_and_xml() {
-        let cases = [
-            (
-                r#"{"__type":"com.amazonaws.ssm#TargetNotConnected","message":"no."}"#,
-                "TargetNotConnected",
-            ),
-            (
-                r#"{"__type":"AccessDeniedException","Message":"no"}"#,
-                "AccessDeniedException",
-            ),
-            (
-                "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>no.</Message></Error></ErrorResponse>",
-                "ExpiredToken",
-            ),
-        ];
-        for (text, code) in cases {
-            let reply = reply(400, None, text.to_owned(), None);
-            assert_eq!(
-                (reply.code.as_deref(), reply.message.as_str()),
-                (Some(code), "no")
-            );
-        }
-        let good = reply(200, None, "<Code>16</Code>".to_owned(), None);
-        assert_eq!((good.is_denied(), good.code), (false, None));
-    }
 
     #[test]
     fn forms_are_encoded() {

@@ -4,6 +4,7 @@ use aws_sdk_ssm::types;
 
 use super::Aws;
 use super::error::{Call, Error, Kind};
+use super::pages::Pages;
 
 /// Characters of standard output that the service keeps.
 pub const KEPT_OUTPUT: usize = 24_000;
@@ -160,15 +161,15 @@ impl Aws {
             action: "ssm:ListCommandInvocations",
         };
         let mut invocations = Vec::new();
-        let mut next = None;
-        loop {
+        let mut pages = Pages::new();
+        while !pages.is_over() {
             self.ready(&call).await?;
             let list = self
                 .ssm()
                 .list_command_invocations()
                 .command_id(command_id)
                 .max_results(50)
-                .set_next_token(next.take());
+                .set_next_token(pages.token());
             let answer = match list.send().await {
                 Ok(answer) => answer,
                 Err(error) => return Err(self.failure(&call, error).await),
@@ -183,11 +184,9 @@ impl Aws {
                     details: invocation.status_details.unwrap_or_default(),
                 });
             }
-            next = answer.next_token.filter(|next| !next.is_empty());
-            if next.is_none() {
-                return Ok(invocations);
-            }
+            pages.turn(call.what, answer.next_token)?;
         }
+        Ok(invocations)
     }
 
     /// What a command did on a node, once it is over there.

@@ -1,4 +1,5 @@
-//! Signs the WebSocket's upgrade request: SigV4 in headers for the service `ssmmessages`.
+//! Signs what no SDK signs: SigV4 in headers, of calls made by hand and of the WebSocket's upgrade
+//! request, which is for the service `ssmmessages`.
 
 use std::time::SystemTime;
 
@@ -33,6 +34,60 @@ pub(super) fn is_presigned(url: &Url) -> bool {
     })
 }
 
+/// A request to be signed.
+pub(super) struct Unsigned<'a> {
+    /// The service's name in signatures.
+    pub service: &'a str,
+    pub region: &'a str,
+    pub method: &'a str,
+    pub url: &'a str,
+    pub headers: &'a [(&'static str, String)],
+    pub body: &'a [u8],
+}
+
+/// The headers that sign a request to an API: date, token, authorization. Signed are all of its
+/// own, `host`, and these.
+pub(super) fn headers(
+    request: &Unsigned<'_>,
+    credentials: &Credentials,
+    now: SystemTime,
+) -> Result<Vec<(String, String)>, String> {
+    headers_with(SigningSettings::default(), request, credentials, now)
+}
+
+fn headers_with(
+    settings: SigningSettings,
+    request: &Unsigned<'_>,
+    credentials: &Credentials,
+    now: SystemTime,
+) -> Result<Vec<(String, String)>, String> {
+    let identity = credentials.clone().into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(request.region)
+        .name(request.service)
+        .time(now)
+        .settings(settings)
+        .build()
+        .map_err(|error| error::chain(&error))?
+        .into();
+    let own = request.headers.iter();
+    let signable = SignableRequest::new(
+        request.method,
+        request.url,
+        own.map(|(name, value)| (*name, value.as_str())),
+        SignableBody::Bytes(request.body),
+    )
+    .map_err(|error| error::chain(&error))?;
+    let (instructions, _signature) = sign(signable, &params)
+        .map_err(|error| error::chain(&error))?
+        .into_parts();
+    Ok(instructions
+        .headers()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect())
+}
+
 /// The headers to add to the GET request: `x-amz-date`, `authorization`, and with temporary
 /// credentials `x-amz-security-token`. These and `host` are what is signed.
 ///
@@ -46,30 +101,15 @@ pub(super) fn upgrade_headers(
 ) -> Result<Vec<(String, String)>, String> {
     let mut settings = SigningSettings::default();
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-    let identity = credentials.clone().into();
-    let params = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name(SERVICE)
-        .time(now)
-        .settings(settings)
-        .build()
-        .map_err(|error| error::chain(&error))?
-        .into();
-    let request = SignableRequest::new(
-        "GET",
-        url.as_str(),
-        std::iter::empty(),
-        SignableBody::Bytes(&[]),
-    )
-    .map_err(|error| error::chain(&error))?;
-    let (instructions, _signature) = sign(request, &params)
-        .map_err(|error| error::chain(&error))?
-        .into_parts();
-    Ok(instructions
-        .headers()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect())
+    let request = Unsigned {
+        service: SERVICE,
+        region,
+        method: "GET",
+        url: url.as_str(),
+        headers: &[],
+        body: &[],
+    };
+    headers_with(settings, &request, credentials, now)
 }
 
 #[cfg(test)]
@@ -103,7 +143,7 @@ mod tests {
         hex(&mac(&key, &to_sign))
     }
 
-    fn headers(url: &str, token: Option<&str>) -> Vec<(String, String)> {
+    fn upgraded(url: &str, token: Option<&str>) -> Vec<(String, String)> {
         let credentials = Credentials::new(
             "AKIDEXAMPLE",
             "secret",
@@ -141,7 +181,7 @@ mod tests {
             \n\
             host;x-amz-date;x-amz-security-token\n\
             e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        let headers = headers(url, Some("the token"));
+        let headers = upgraded(url, Some("the token"));
         let expected = format!(
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261124/us-east-1/ssmmessages/aws4_request, \
              SignedHeaders=host;x-amz-date;x-amz-security-token, Signature={}",
@@ -163,7 +203,7 @@ mod tests {
             \n\
             host;x-amz-date\n\
             e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        let headers = headers(
+        let headers = upgraded(
             "ws://127.0.0.1:8080/v1/data-channel/s?role=publish_subscribe",
             None,
         );
@@ -183,5 +223,27 @@ mod tests {
         }
         let plain = Url::parse("wss://h/p?role=x&cell-number=X-Amz-Date").expect("a URL");
         assert!(!is_presigned(&plain));
+    }
+
+    #[test]
+    fn all_headers_of_a_call_are_signed() {
+        let keys = Credentials::new("AKID", "secret", Some("token".to_owned()), None, "test");
+        let request = Unsigned {
+            service: "ecs",
+            region: "us-east-1",
+            method: "POST",
+            url: "https://ecs.us-east-1.amazonaws.com/",
+            headers: &[("x-amz-target", "A.B".to_owned())],
+            body: b"{}",
+        };
+        let made = headers(&request, &keys, SystemTime::UNIX_EPOCH).expect("can be signed");
+        assert_eq!(get(&made, "x-amz-security-token"), Some("token"));
+        let authorization = get(&made, "authorization").expect("a signature");
+        assert!(
+            authorization
+                .contains("SignedHeaders=host;x-amz-date;x-amz-security-token;x-amz-target"),
+            "{authorization}"
+        );
+        assert!(!authorization.contains("secret"));
     }
 }

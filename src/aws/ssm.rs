@@ -1,35 +1,15 @@
 //! The calls of the SSM API.
 
-use aws_sdk_ssm::config::retry::RetryConfig;
-use aws_sdk_ssm::config::{BehaviorVersion, IdentityCache, Region};
-use aws_sdk_ssm::types;
-
 use super::Aws;
 use super::error::{Call, Error, Kind, from_sdk};
-use super::http::{no_timeouts, only_downloads};
-use super::model::{
-    ConnectionStatus, Session, SessionGrant, SessionPage, SessionQuery, SessionState, StartSession,
-    Token,
-};
+use super::model::{ConnectionStatus, SessionGrant, StartSession, Token};
+use super::sdk::client;
 
 impl Aws {
     pub(super) fn ssm(&self) -> &aws_sdk_ssm::Client {
         self.0.ssm.get_or_init(|| {
-            let settings = &self.0.settings;
-            let mut config = aws_sdk_ssm::Config::builder()
-                .behavior_version(BehaviorVersion::latest())
-                .region(Region::new(self.0.region.clone()))
-                .http_client(self.0.http.clone())
-                .credentials_provider(self.0.credentials.clone())
-                // The chain has its own memory, and may wait for a user without limit.
-                .identity_cache(IdentityCache::no_cache())
-                .retry_config(RetryConfig::standard().with_max_attempts(settings.max_attempts))
-                .timeout_config(no_timeouts())
-                .stalled_stream_protection(only_downloads())
-                .use_fips(settings.fips)
-                .use_dual_stack(settings.dual_stack);
-            config.set_endpoint_url(settings.ssm_endpoint.clone());
-            aws_sdk_ssm::Client::from_conf(config.build())
+            let endpoint = self.0.settings.ssm_endpoint.as_ref();
+            client!(aws_sdk_ssm, self.sdk(endpoint))
         })
     }
 
@@ -114,49 +94,6 @@ impl Aws {
                 status: answer
                     .status
                     .map_or_else(String::new, |status| status.as_str().to_owned()),
-            }),
-            Err(error) => Err(self.failure(&call, error).await),
-        }
-    }
-
-    /// One page of a listing: the first, or the one that `next` stands for.
-    pub async fn describe_sessions(
-        &self,
-        query: &SessionQuery,
-        next: Option<String>,
-    ) -> Result<SessionPage, Error> {
-        let call = Call {
-            what: "cannot list the sessions",
-            action: "ssm:DescribeSessions",
-        };
-        let state = match query.state {
-            SessionState::Active => types::SessionState::Active,
-            SessionState::History => types::SessionState::History,
-        };
-        let mut describe = self
-            .ssm()
-            .describe_sessions()
-            .state(state)
-            .set_max_results(query.page_size)
-            .set_next_token(next);
-        for filter in &query.filters {
-            let filter = types::SessionFilter::builder()
-                .key(types::SessionFilterKey::from(filter.key.as_str()))
-                .value(&filter.value)
-                .build()
-                .map_err(|error| Error::new(Kind::Other, call.what, error.to_string()))?;
-            describe = describe.filters(filter);
-        }
-        self.ready(&call).await?;
-        match describe.send().await {
-            Ok(answer) => Ok(SessionPage {
-                sessions: answer
-                    .sessions
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(Session::from)
-                    .collect(),
-                next: answer.next_token.filter(|next| !next.is_empty()),
             }),
             Err(error) => Err(self.failure(&call, error).await),
         }

@@ -1,11 +1,8 @@
 //! STS: who the caller is.
 
-use aws_sdk_sts::config::retry::RetryConfig;
-use aws_sdk_sts::config::{BehaviorVersion, IdentityCache, Region};
-
 use super::Aws;
 use super::error::{Call, Error, Kind, from_sdk};
-use super::http::{no_timeouts, only_downloads};
+use super::sdk::client;
 
 impl Aws {
     /// The ARN of the caller, as it stands as the owner of sessions:
@@ -29,19 +26,6 @@ impl Aws {
 
     /// Once in a process: not worth keeping.
     fn sts(&self) -> aws_sdk_sts::Client {
-        let settings = &self.0.settings;
-        let mut config = aws_sdk_sts::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(self.0.region.clone()))
-            .http_client(self.0.http.clone())
-            .credentials_provider(self.0.credentials.clone())
-            .identity_cache(IdentityCache::no_cache())
-            .retry_config(RetryConfig::standard().with_max_attempts(settings.max_attempts))
-            .timeout_config(no_timeouts())
-            .stalled_stream_protection(only_downloads())
-            .use_fips(settings.fips)
-            .use_dual_stack(settings.dual_stack);
-        config.set_endpoint_url(settings.sts_endpoint.clone());
-        aws_sdk_sts::Client::from_conf(config.build())
+        client!(aws_sdk_sts, self.sdk(self.0.settings.sts_endpoint.as_ref()))
     }
 }

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::websocket::Socket;
 use crate::protocol::{DataChannel, Transmit};
+use crate::text::is_harmful;
 
 /// Acknowledgements that may wait for the socket before it is no longer read.
 const MAX_ACKNOWLEDGEMENTS: usize = 8192;
@@ -202,7 +203,7 @@ fn take(message: Message, core: &mut DataChannel, now: Instant) -> Option<String
             let words: String = frame
                 .reason
                 .chars()
-                .filter(|c| !c.is_control())
+                .filter(|&c| !is_harmful(c))
                 .take(80)
                 .collect();
             return Some(match words.is_empty() {

@@ -65,15 +65,14 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let limit = args.max_items.map_or(usize::MAX, |n| n as usize);
     let aws = global.aws().await?;
     let mut sessions = Vec::new();
-    let mut next = args.next_token;
-    loop {
-        let page = aws.describe_sessions(&query, next.take()).await?;
-        sessions.extend(page.sessions);
-        next = page.next;
-        if one_page || next.is_none() || sessions.len() >= limit {
+    let mut pages = aws.sessions(query, args.next_token);
+    while let Some(page) = pages.next().await? {
+        sessions.extend(page);
+        if one_page || sessions.len() >= limit {
             break;
         }
     }
+    let next = pages.token();
     let more = next.is_some() || sessions.len() > limit;
     sessions.truncate(limit);
     if global.wants_json() {

@@ -9,6 +9,8 @@ use serde_json::ser::{PrettyFormatter, Serializer};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr};
 
 use super::report::Failure;
+use crate::text::is_harmful;
+pub(super) use crate::text::plain;
 
 /// Prints text; an error only if stdout cannot be written for another reason than a closed pipe.
 pub(super) fn text(text: &str) -> Result<(), Failure> {
@@ -33,14 +35,25 @@ pub(super) fn json(value: &Value) -> Result<(), Failure> {
     text(&(pretty(value)? + "\n"))
 }
 
-/// JSON with the AWS CLI's indentation.
+/// JSON with the AWS CLI's indentation. What is harmful to a terminal is there as an escape, which
+/// to readers of JSON is the same.
 pub(super) fn pretty(value: &Value) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let formatter = PrettyFormatter::with_indent(b"    ");
     value
         .serialize(&mut Serializer::with_formatter(&mut bytes, formatter))
         .map_err(|error| Failure::other(format!("cannot print the answer: {error}")))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let text = String::from_utf8_lossy(&bytes);
+    // Outside of texts, JSON has nothing of the kind but ends of lines.
+    let is_harmful = |c: char| c != '\n' && is_harmful(c);
+    if !text.contains(is_harmful) {
+        return Ok(text.into_owned());
+    }
+    let escaped = text.chars().map(|c| match is_harmful(c) {
+        true => format!("\\u{:04x}", u32::from(c)),
+        false => c.to_string(),
+    });
+    Ok(escaped.collect())
 }
 
 /// Columns under their titles, two spaces apart.
@@ -100,13 +113,6 @@ pub(super) fn fit(text: &str, to: usize) -> String {
         cut.push('…');
     }
     cut
-}
-
-/// Text of a service for a terminal: without control characters.
-pub(super) fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 /// A time in UTC as Python's `isoformat` has it; `millis` since 1970.
@@ -190,8 +196,8 @@ mod tests {
 
     #[test]
     fn json_looks_like_that_of_the_aws_cli() {
-        let value = json!({"Sessions": [{"a": "é\u{1}"}], "None": [], "Empty": {}});
-        let expected = "{\n    \"Sessions\": [\n        {\n            \"a\": \"é\\u0001\"\n        }\n    ],\n    \"None\": [],\n    \"Empty\": {}\n}";
+        let value = json!({"Sessions": [{"a": "é\u{1}\u{9b}\u{202e}\n"}], "None": [], "Empty": {}});
+        let expected = "{\n    \"Sessions\": [\n        {\n            \"a\": \"é\\u0001\\u009b\\u202e\\n\"\n        }\n    ],\n    \"None\": [],\n    \"Empty\": {}\n}";
         assert_eq!(pretty(&value).expect("printable"), expected);
     }
 

@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 
 use crate::aws;
 use crate::session::SessionFailure;
+use crate::text::words;
 
 /// The command line makes no sense.
 pub const USAGE: u8 = 252;
@@ -215,11 +216,7 @@ fn chain(error: &anyhow::Error) -> String {
 /// One line, without anything that a terminal might obey: texts may come from the network. Nor
 /// does it keep the numbers that Rust appends to the system's texts, ` (os error 2)`.
 fn one_line(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    let mut line = words
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
+    let mut line = words(text).collect::<Vec<_>>().join(" ");
     while let Some((before, after)) = line.split_once(" (os error ")
         && let Some((_, after)) = after.split_once(')')
     {

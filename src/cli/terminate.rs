@@ -119,18 +119,14 @@ async fn living(aws: &Aws, mine: bool) -> anyhow::Result<Vec<Session>> {
         page_size: Some(200),
     };
     let mut sessions = Vec::new();
-    let mut next = None;
-    loop {
-        let page = aws.describe_sessions(&query, next.take()).await?;
+    let mut pages = aws.sessions(query, None);
+    while let Some(page) = pages.next().await? {
         // What is somebody else's is not to be ended, whatever the filter makes of the ARN.
-        sessions.extend(page.sessions.into_iter().filter(|session| {
+        sessions.extend(page.into_iter().filter(|session| {
             session.session_id.is_some() && (owner.is_none() || session.owner == owner)
         }));
-        next = page.next;
-        if next.is_none() {
-            return Ok(sessions);
-        }
     }
+    Ok(sessions)
 }
 
 fn named(ids: Vec<String>) -> Vec<Session> {

@@ -8,6 +8,7 @@ use crate::protocol::error::SessionError;
 use crate::protocol::smux;
 use crate::session::forward::bind::BindError;
 use crate::terminal::excerpt;
+use crate::text::is_harmful;
 
 /// How agents begin to say that they cannot connect to the destination of a port session.
 const UNREACHABLE: &str = "Unable to connect to specified port";
@@ -163,7 +164,7 @@ impl SessionFailure {
 /// A text of the service on one line, without what could move the cursor; cut if it is long.
 pub fn printable(text: &str) -> String {
     let line = text
-        .split(|c: char| c.is_control())
+        .split(is_harmful)
         .filter(|part| !part.trim().is_empty())
         .collect::<Vec<_>>()
         .join(" ");

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::os;
+use crate::text::plain;
 
 /// The most of a text that is shown, in bytes: a terminal or a pipe that takes a line at all takes
 /// so much of it at once.
@@ -82,10 +83,7 @@ pub fn excerpt(text: &str) -> Cow<'_, str> {
 }
 
 fn line(text: &str, raw: bool, dim: bool) -> String {
-    let text: String = excerpt(text)
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let text = plain(&excerpt(text));
     let (before, after) = if raw { ("\r\n", "\r\n") } else { ("", "\n") };
     let (on, off) = if dim {
         ("\x1b[2m", "\x1b[22m")

@@ -13,19 +13,21 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "session", "channel", "mux", "aws", "terminal", "loopback", "protocol", "config",
+            "text",
         ],
     ),
     (
         "session",
-        &["channel", "mux", "aws", "terminal", "protocol"],
+        &["channel", "mux", "aws", "terminal", "protocol", "text"],
     ),
-    ("channel", &["aws", "protocol"]),
+    ("channel", &["aws", "protocol", "text"]),
     ("loopback", &["mux", "protocol"]),
     ("mux", &["protocol"]),
-    ("aws", &[]),
+    ("aws", &["text"]),
     ("config", &[]),
-    ("terminal", &[]),
+    ("terminal", &["text"]),
     ("protocol", &[]),
+    ("text", &[]),
 ];
 
 /// Names, and where the sources must not mention them.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::super::report;
 use crate::session::copy::{CopyFailure, Watch};
 use crate::terminal;
+use crate::text::is_harmful;
 
 /// Between two pictures.
 const REFRESH: Duration = Duration::from_millis(100);
@@ -147,7 +148,7 @@ fn line(
         _ => {}
     }
     let room = columns.saturating_sub(right.chars().count() + 2);
-    let name = name.chars().map(|c| if c.is_control() { '?' } else { c });
+    let name = name.chars().map(|c| if is_harmful(c) { '?' } else { c });
     let name: String = name.take(room).collect();
     let line = format!("{name:room$}  {right}");
     line.chars().take(columns).collect()

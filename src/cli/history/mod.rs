@@ -91,13 +91,12 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
             filters: filters.clone(),
             page_size: Some(i32::try_from(left).map_or(largest, |left| left.clamp(1, largest))),
         };
-        let mut next = None;
-        loop {
-            let mut page = aws.describe_sessions(&query, next.take()).await?;
-            let more = page.next.is_some() || page.sessions.len() > left;
-            page.sessions.truncate(left);
-            left -= page.sessions.len();
-            if !printer.print(&page.sessions)? {
+        let mut pages = aws.sessions(query, None);
+        while let Some(mut page) = pages.next().await? {
+            let more = pages.token().is_some() || page.len() > left;
+            page.truncate(left);
+            left -= page.len();
+            if !printer.print(&page)? {
                 // Nobody reads on.
                 return Ok(0);
             }
@@ -108,10 +107,6 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
                     terminal::notice("there may be more sessions: this is the --limit");
                 }
                 return Ok(0);
-            }
-            next = page.next;
-            if next.is_none() {
-                break;
             }
         }
     }

@@ -4,78 +4,25 @@
 //! pages of a thousand. DescribeInstanceInformation knows less in smaller pages, but more callers
 //! may do it, and it is the one that knows private addresses.
 
+mod node;
+
 use std::sync::atomic::Ordering;
 
 use aws_sdk_ssm::types::{
-    InstanceInformation, InstanceInformationStringFilter, InstanceProperty,
-    InstancePropertyFilterOperator, InstancePropertyStringFilter,
+    InstanceInformationStringFilter, InstancePropertyFilterOperator, InstancePropertyStringFilter,
 };
-use aws_smithy_types::DateTime;
 use aws_smithy_types::error::operation::BuildError;
 use tokio::sync::mpsc;
 
 use super::Aws;
 use super::error::{Call, Error, Kind};
+use super::pages::Pages;
 
-/// What `Node::ping` says of a node that sessions can be started on.
-const ONLINE: &str = "Online";
+pub use node::Node;
 
 /// The most nodes in a page of either call.
 const PROPERTIES_PAGE: i32 = 1000;
 const INFORMATION_PAGE: i32 = 50;
-
-/// A managed node as listed; the texts are the service's own. What is empty there is none here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Node {
-    /// `i-…` or `mi-…`.
-    pub id: String,
-    /// The Name tag, or the name it was registered by.
-    pub name: Option<String>,
-    /// The full name of the computer, such as `ip-10-0-0-1.ec2.internal`.
-    pub computer_name: Option<String>,
-    /// An IP address: the public one, if Name tags are known too, else the private one.
-    pub address: Option<String>,
-    /// `Online`, `ConnectionLost` or `Inactive`.
-    pub ping: String,
-    /// `running`, `stopped` …, if known.
-    pub state: Option<String>,
-    /// `Linux`, `Windows` or `MacOS`.
-    pub platform_type: Option<String>,
-    /// Such as `Amazon Linux`.
-    pub platform_name: Option<String>,
-    /// Such as `2023`.
-    pub platform_version: Option<String>,
-    /// Of the SSM Agent.
-    pub agent_version: Option<String>,
-    /// When it was launched or, if that is not known, registered; in seconds since 1970.
-    pub launched: Option<i64>,
-}
-
-impl Node {
-    /// Whether sessions can be started on it.
-    pub fn is_online(&self) -> bool {
-        self.ping == ONLINE
-    }
-
-    /// What people call it: its name, or else that of the computer.
-    pub fn known_as(&self) -> Option<&str> {
-        self.name.as_deref().or(self.computer_name.as_deref())
-    }
-
-    /// An address of it, if only the one that EC2 makes the computer's name of.
-    pub fn any_address(&self) -> Option<String> {
-        self.address
-            .clone()
-            .or_else(|| address_in(self.computer_name.as_deref()?))
-    }
-}
-
-/// `ip-10-0-0-1.ec2.internal` has an address in it.
-fn address_in(name: &str) -> Option<String> {
-    let label = name.split('.').next()?.strip_prefix("ip-")?;
-    let address = label.replace('-', ".");
-    address.parse::<std::net::Ipv4Addr>().ok().map(|_| address)
-}
 
 /// Which nodes to list; all filters have to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,8 +79,7 @@ pub struct Nodes {
     what: String,
     filters: Vec<NodeFilter>,
     source: Source,
-    next: Option<String>,
-    begun: bool,
+    pages: Pages,
 }
 
 impl Aws {
@@ -159,8 +105,7 @@ impl Aws {
             what: what.into(),
             filters,
             source,
-            next: None,
-            begun: false,
+            pages: Pages::new(),
         }
     }
 
@@ -174,22 +119,20 @@ impl Aws {
 impl Nodes {
     /// The next page; it may be empty. `None` after the last.
     ///
-    /// Fails if the caller may do neither call, or none of them is answered.
+    /// Fails if the caller may do neither call, none of them is answered, or there is no end.
     pub async fn next(&mut self) -> Result<Option<Vec<Node>>, Error> {
-        if self.begun && self.next.is_none() {
+        if self.pages.is_over() {
             return Ok(None);
         }
-        let first = !self.begun;
         let (mut nodes, next) = match self.page().await {
-            Err(error) if first && self.may_fall_back(&error) => {
+            Err(error) if self.pages.is_first() && self.may_fall_back(&error) => {
                 tracing::debug!(%error, "asking for less of the nodes");
                 self.source = Source::Information;
                 self.page().await?
             }
             page => page?,
         };
-        self.begun = true;
-        self.next = next.filter(|next| !next.is_empty());
+        self.pages.turn(&self.what, next)?;
         nodes.retain(|node| !node.id.is_empty() && self.filters.iter().all(|it| it.may_hold(node)));
         Ok(Some(nodes))
     }
@@ -256,7 +199,7 @@ impl Nodes {
             .ssm()
             .describe_instance_properties()
             .max_results(PROPERTIES_PAGE)
-            .set_next_token(self.next.clone());
+            .set_next_token(self.pages.token());
         for filter in &self.filters {
             let (key, value) = filter.key_and_value();
             let filter = InstancePropertyStringFilter::builder()
@@ -286,7 +229,7 @@ impl Nodes {
             .ssm()
             .describe_instance_information()
             .max_results(INFORMATION_PAGE)
-            .set_next_token(self.next.clone());
+            .set_next_token(self.pages.token());
         // The service takes tags only alone; the rest is looked at when the nodes are here.
         let tags = self.filters.iter().any(NodeFilter::is_tag);
         for filter in self.filters.iter().filter(|it| it.is_tag() || !tags) {
@@ -310,71 +253,4 @@ impl Nodes {
 
 fn no_filter(call: &Call<'_>) -> impl Fn(BuildError) -> Error {
     |error| Error::new(Kind::Other, call.what, error.to_string())
-}
-
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
-}
-
-fn seconds(time: Option<DateTime>) -> Option<i64> {
-    time.map(|time| time.secs())
-}
-
-impl From<InstanceProperty> for Node {
-    fn from(node: InstanceProperty) -> Self {
-        Self {
-            id: node.instance_id.unwrap_or_default(),
-            name: given(node.name),
-            computer_name: given(node.computer_name),
-            address: given(node.ip_address),
-            ping: node
-                .ping_status
-                .map_or_else(String::new, |ping| ping.as_str().to_owned()),
-            state: given(node.instance_state),
-            platform_type: node.platform_type.map(|kind| kind.as_str().to_owned()),
-            platform_name: given(node.platform_name),
-            platform_version: given(node.platform_version),
-            agent_version: given(node.agent_version),
-            launched: seconds(node.launch_time.or(node.registration_date)),
-        }
-    }
-}
-
-impl From<InstanceInformation> for Node {
-    fn from(node: InstanceInformation) -> Self {
-        Self {
-            id: node.instance_id.unwrap_or_default(),
-            name: given(node.name),
-            computer_name: given(node.computer_name),
-            address: given(node.ip_address),
-            ping: node
-                .ping_status
-                .map_or_else(String::new, |ping| ping.as_str().to_owned()),
-            state: None,
-            platform_type: node.platform_type.map(|kind| kind.as_str().to_owned()),
-            platform_name: given(node.platform_name),
-            platform_version: given(node.platform_version),
-            agent_version: given(node.agent_version),
-            launched: seconds(node.registration_date),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_ec2_makes_have_an_address() {
-        for (name, expected) in [
-            ("ip-10-0-0-11.ec2.internal", Some("10.0.0.11")),
-            ("ip-10-0-0-11", Some("10.0.0.11")),
-            ("ip-10-0-0-311.ec2.internal", None),
-            ("ip-10-0-0.x", None),
-            ("db.corp.example", None),
-            ("", None),
-        ] {
-            assert_eq!(address_in(name).as_deref(), expected, "{name}");
-        }
-    }
 }

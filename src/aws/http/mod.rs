@@ -1,6 +1,8 @@
 //! The HTTP client under the AWS SDK: hyper over our own connections, so that proxy, trust and
 //! time limits are the same for API calls, credential providers and the WebSocket.
 
+mod body;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,13 +13,14 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
 use aws_smithy_types::timeout::TimeoutConfig;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
+
+use body::Bounded;
 
 use super::dial::{Dial, DialError};
 use super::error;
@@ -27,17 +30,10 @@ use super::tls::Trust;
 /// Idle connections are closed after this time, well before AWS would.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// For clients that shall have the time-outs of [`Http`] instead of the SDK's own (3.1 s to connect).
+/// For clients that shall have the time limits of [`Http`] instead of the SDK's own (3.1 s to
+/// connect).
 pub(super) fn no_timeouts() -> TimeoutConfig {
     TimeoutConfig::disabled()
-}
-
-/// For the same clients: to the SDK's minimum of throughput, a connection still being made would be
-/// an upload that stalls, after five seconds.
-pub(super) fn only_downloads() -> StalledStreamProtectionConfig {
-    StalledStreamProtectionConfig::enabled()
-        .upload_enabled(false)
-        .build()
 }
 
 type Pool = Client<Dial, SdkBody>;
@@ -161,7 +157,7 @@ impl HttpConnector for Connector {
                     // Connecting may still be under way.
                     let limit = read.saturating_add(connect.unwrap_or_default());
                     let timeout = DialError::Timeout {
-                        host,
+                        host: host.clone(),
                         what: "answer",
                         limit: read,
                     };
@@ -172,7 +168,8 @@ impl HttpConnector for Connector {
                 None => answer.await,
             };
             let response = answer.map_err(classify)?;
-            HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
+            let bounded = |body| SdkBody::from_body_1_x(Bounded::new(body, host, read));
+            HttpResponse::try_from(response.map(bounded))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
@@ -215,5 +212,4 @@ fn classify(error: hyper_util::client::legacy::Error) -> ConnectorError {
 }
 
 #[cfg(test)]
-#[path = "http_tests.rs"]
 mod tests;

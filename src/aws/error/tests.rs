@@ -1,3 +1,4 @@
+use super::causes::MAX_TEXT;
 use super::*;
 
 fn call() -> Call<'static> {
