@@ -34,10 +34,14 @@ const COMMENT: usize = 100;
 
 /// Runs it; the exit status: 0 if it succeeded on all nodes, else 1.
 pub async fn run(global: &Global, args: &Args) -> anyhow::Result<u8> {
-    let targets = Targets::parse(&args.targets)?;
-    let request = request(args, &targets)?;
+    let named = args.targets.iter();
+    let mut targets = Targets::parse(named.map(|text| global.settings().target(text)))?;
+    let mut request = request(args)?;
     let aws = global.aws().await?;
     aws.prepare("cannot send the command").await?;
+    targets.find(global, &aws).await?;
+    request.instance_ids.clone_from(&targets.ids);
+    request.targets = targets.keys;
     let mut signals = Signals::install().context("cannot listen for signals")?;
     let id = aws.send_command(&request).await.map_err(refused)?;
     debug!(command = id, "sent");
@@ -241,8 +245,8 @@ fn refused(error: aws::Error) -> anyhow::Error {
     }
 }
 
-/// What is asked for.
-fn request(args: &Args, targets: &Targets) -> Result<SendCommand, Failure> {
+/// What is asked for, of nodes that are still to be found.
+fn request(args: &Args) -> Result<SendCommand, Failure> {
     let (document, line) = match args.powershell {
         true => ("AWS-RunPowerShellScript", powershell(&args.command)),
         false => (
@@ -273,8 +277,8 @@ fn request(args: &Args, targets: &Targets) -> Result<SendCommand, Failure> {
     Ok(SendCommand {
         document: document.to_owned(),
         parameters,
-        instance_ids: targets.ids.clone(),
-        targets: targets.keys.clone(),
+        instance_ids: Vec::new(),
+        targets: Vec::new(),
         max_concurrency: args.max_concurrency.clone(),
         max_errors: args.max_errors.clone(),
         delivery_timeout: args

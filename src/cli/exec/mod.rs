@@ -67,8 +67,8 @@ pub struct Args {
         hide = true
     )]
     target_option: Option<String>,
-    /// Run CMD on all nodes with this tag (tag:KEY=VALUE), or on these (i-…,i-…), by Run Command;
-    /// may be repeated
+    /// Run CMD on all nodes with this tag (tag:KEY=VALUE) or of this group (asg:NAME), or on these
+    /// (i-…,web-1), by Run Command; may be repeated
     #[arg(long, value_name = "TARGETS", conflicts_with_all = ["target", "target_option"])]
     #[arg(conflicts_with_all = ["tty", "document", "record"])]
     targets: Vec<String>,

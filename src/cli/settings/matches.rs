@@ -9,6 +9,9 @@ use super::super::ssh;
 /// Options that take a target, by which an alias may be meant.
 const TARGETS: [&str; 2] = ["target", "target_option"];
 
+/// The one that takes many; an alias counts if it stands alone.
+const MANY: &str = "targets";
+
 pub(super) fn innermost(matches: &ArgMatches) -> &ArgMatches {
     match matches.subcommand() {
         Some((_, inner)) => innermost(inner),
@@ -33,9 +36,16 @@ pub(super) fn target(matches: &ArgMatches) -> Option<String> {
         };
         return paths.into_iter().find_map(of);
     }
-    TARGETS.iter().find_map(|id| {
+    let one = TARGETS.iter().find_map(|id| {
         let found = inner.try_get_one::<String>(id).ok()?;
         found.cloned()
+    });
+    one.or_else(|| {
+        let mut found = inner.try_get_many::<String>(MANY).ok()??;
+        match (found.next(), found.next()) {
+            (Some(only), None) => Some(only.clone()),
+            _ => None,
+        }
     })
 }
 

@@ -17,9 +17,9 @@ fn loopback() -> Loopback {
     };
     Loopback::start(Peer {
         nodes: vec![
-            web(1),
-            web(2),
-            web(3),
+            web(1).named("front"),
+            web(2).in_group("fleet", 1),
+            web(3).in_group("fleet", 2),
             Node::online("mi-00000000000000004").tagged("Role", "db"),
             Node::offline("i-00000000000000005").tagged("Role", "away"),
         ],
@@ -64,6 +64,34 @@ fn output_stands_behind_its_node_and_a_summary_on_stderr() {
     assert!(done.stderr.contains(table), "{}", done.stderr);
     let row = "i-00000000000000002  ip-10-0-0-2.ec2.internal  Success  0\n";
     assert!(done.stderr.contains(row), "{}", done.stderr);
+}
+
+#[test]
+fn names_addresses_groups_and_an_alias_are_targets_too() {
+    let loopback = loopback();
+    let scratch = tempfile::tempdir().unwrap();
+    let config = scratch.path().join("config.toml");
+    std::fs::write(&config, "[alias.all]\ntarget = \"tag:Role=web\"\n").unwrap();
+    for (targets, expected) in [
+        (&["front,10.0.0.3", "i-00000000000000001"][..], &[1, 3][..]),
+        (&["asg:fleet"], &[2, 3]),
+        (&["all"], &[1, 2, 3]),
+    ] {
+        let options: Vec<&str> = targets
+            .iter()
+            .flat_map(|text| ["--targets", text])
+            .collect();
+        let mut command = fleet(&loopback, &options, &["echo", "here"]);
+        let done = run_without_input({
+            command.env("SSMX_CONFIG", &config);
+            command
+        });
+        assert_eq!(done.code(), Some(0), "{done:?}");
+        let lines = expected
+            .iter()
+            .map(|number| format!("i-0000000000000000{number} | here"));
+        assert_eq!(sorted(&done.text()), lines.collect::<Vec<_>>());
+    }
 }
 
 #[test]
@@ -193,7 +221,7 @@ fn trouble_that_passes_is_borne_and_other_trouble_told() {
             "not in a valid state",
             254,
         ),
-        (&["--targets", "web"], "no id of a managed node", 252),
+        (&["--targets", "web"], "is called web", 252),
         (
             &["-t", "--targets", "tag:Role=db"],
             "cannot be used with",
