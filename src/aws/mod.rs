@@ -72,7 +72,7 @@ pub use reach::{Reach, Stage};
 pub use regions::{regions, regions_beside};
 pub use reply::Reply;
 pub use sessions::Sessions;
-pub use target::TargetError;
+pub use target::{TargetError, is_final};
 
 pub use run_command::{
     CommandResult, CommandState, Invocation, KEPT_ERRORS, KEPT_OUTPUT, SendCommand,

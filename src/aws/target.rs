@@ -9,7 +9,10 @@ use super::{Aws, Error};
 const GROUP: &str = "aws:autoscaling:groupName";
 
 /// As many candidates are enough to choose among.
-const CANDIDATES: usize = 8;
+const CANDIDATES: usize = 200;
+
+/// As many of them go into a line.
+const TOLD: usize = 8;
 
 /// As many names are enough to be reminded of the right one.
 const NEAREST: usize = 3;
@@ -21,14 +24,12 @@ pub enum TargetError {
     #[error("{0}")]
     Syntax(String),
     /// It means several nodes; these are some of them.
-    #[error("{what} is ambiguous: {}{}", list(.candidates), if *.more { " and others" } else { "" })]
+    #[error("{what} is ambiguous: {}", list(.candidates))]
     Ambiguous {
         /// What was asked for.
         what: String,
-        /// The nodes, no more than a few.
+        /// The nodes, or enough of them.
         candidates: Vec<Node>,
-        /// Whether there are more.
-        more: bool,
     },
     /// There is no such node; these are called something like it.
     #[error("no managed node in {region} {what}")]
@@ -47,11 +48,21 @@ pub enum TargetError {
 
 /// `i-1 (web, Online), i-2 (web, Online)`
 fn list(nodes: &[Node]) -> String {
-    let nodes = nodes.iter().map(|node| match node.known_as() {
+    let told = nodes.iter().take(TOLD).map(|node| match node.known_as() {
         Some(name) => format!("{} ({name}, {})", node.id, node.ping),
         None => format!("{} ({})", node.id, node.ping),
     });
-    nodes.collect::<Vec<_>>().join(", ")
+    let list = told.collect::<Vec<_>>().join(", ");
+    match nodes.len() > TOLD {
+        true => list + " and others",
+        false => list,
+    }
+}
+
+/// Whether this names one node for good: what the service itself calls it. Anything else may mean
+/// another later.
+pub fn is_final(text: &str) -> bool {
+    matches!(Wanted::parse(text), Ok(Wanted::Id(_)))
 }
 
 /// How a target is given.
@@ -281,7 +292,7 @@ impl Candidates {
             page.into_iter()
                 .filter(&are)
                 .for_each(|node| self.take(node));
-            if self.online.len() > CANDIDATES {
+            if self.online.len() >= CANDIDATES {
                 break;
             }
         }
@@ -293,7 +304,7 @@ impl Candidates {
             true => &mut self.online,
             false => &mut self.others,
         };
-        if list.len() <= CANDIDATES && list.iter().all(|known| known.id != node.id) {
+        if list.len() < CANDIDATES && list.iter().all(|known| known.id != node.id) {
             list.push(node);
         }
     }
@@ -307,12 +318,9 @@ impl Candidates {
         if nodes.len() < 2 {
             return Ok(nodes.pop());
         }
-        let more = nodes.len() > CANDIDATES;
-        nodes.truncate(CANDIDATES);
         Err(TargetError::Ambiguous {
             what: what.to_owned(),
             candidates: nodes,
-            more,
         })
     }
 }

@@ -8,7 +8,7 @@ use super::global::Global;
 use super::report;
 use super::settings::{self, Setting, Source};
 use super::{aliases, output};
-use crate::config::{self, Alias, Config, File, Owner, Place, Problem, SETTINGS};
+use crate::config::{self, Alias, Config, File, Kind, Owner, Place, Problem, SETTINGS};
 
 const EXAMPLE: &str = "The file is ~/.config/ssmx/config.toml; SSMX_CONFIG names another. A project \
     may have a .ssmx.toml, which counts in its directory and below. Example:\n\n  \
@@ -64,14 +64,21 @@ fn keys() -> String {
         let names: Vec<_> = keys.iter().map(|key| key.name).collect();
         names.join(", ")
     };
+    let opposites = SETTINGS.iter().filter(|key| !key.opposite.is_empty());
+    let opposites: Vec<_> = opposites
+        .map(|key| format!("--{}", key.opposite.replace('_', "-")))
+        .collect();
     let guarded = |keys: &[config::Key]| {
         let keys = keys.iter().filter(|key| key.guarded.is_some());
         keys.map(|key| key.name).collect::<Vec<_>>().join(", ")
     };
     let mut text = format!(
         "Settings, each with the meaning of the option of that name, and a variable in capitals \
-         behind SSMX_, as in SSMX_KEEPALIVE: {}.\n\nKeys of an alias:\n",
-        names(SETTINGS)
+         behind SSMX_, as in SSMX_KEEPALIVE: {}.\n\n\
+         Those whose options take no value are true or false; an option says no: {}.\n\n\
+         Keys of an alias:\n",
+        names(SETTINGS),
+        opposites.join(", ")
     );
     for key in config::ALIAS_KEYS {
         text.push_str(&format!("  {:12} {}\n", key.name, key.about));
@@ -228,11 +235,11 @@ fn setting_json(setting: &Setting) -> (String, Value) {
 }
 
 fn json_value(key: &str, value: &str) -> Value {
-    let is_number = SETTINGS
-        .iter()
-        .any(|known| known.name == key && known.kind == config::Kind::Number);
-    match value.parse::<u32>() {
-        Ok(number) if is_number => number.into(),
+    let kind = SETTINGS.iter().find(|known| known.name == key);
+    match (kind.map(|key| key.kind), value.parse::<u32>(), value) {
+        (Some(Kind::Number | Kind::Amount), Ok(number), _) => number.into(),
+        (Some(Kind::Flag), _, "true") => true.into(),
+        (Some(Kind::Flag), _, "false") => false.into(),
         _ => value.into(),
     }
 }
@@ -249,8 +256,15 @@ fn alias_json(alias: &Alias, file: &File) -> Value {
 }
 
 fn keys_of(alias: &Alias) -> Vec<(&'static str, Value)> {
-    let mut keys: Vec<(&'static str, Value)> = vec![("target", alias.target.as_str().into())];
+    let mut keys: Vec<(&'static str, Value)> = Vec::new();
+    if !alias.target.is_empty() {
+        keys.push(("target", alias.target.as_str().into()));
+    }
     let texts = [
+        ("cluster", &alias.cluster),
+        ("service", &alias.service),
+        ("task", &alias.task),
+        ("container", &alias.container),
         ("description", &alias.description),
         ("profile", &alias.profile),
         ("region", &alias.region),

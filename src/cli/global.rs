@@ -52,8 +52,11 @@ pub struct Global {
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     request_access: Option<String>,
     /// Tell on stderr what is done; SSMX_LOG=FILTER tells more or less
-    #[arg(long, global = true)]
+    #[arg(long, global = true, overrides_with = "no_debug")]
     debug: bool,
+    /// Do not (the default)
+    #[arg(long, global = true, overrides_with = "debug", hide = true)]
+    no_debug: bool,
     /// Colour of notices, tables and --debug lines
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     #[arg(hide_short_help = true)]
@@ -101,7 +104,7 @@ impl Global {
             last_region: region(true),
             endpoint_url: self.endpoint_url.clone(),
             ca_bundle: self.ca_bundle.clone(),
-            verify_ssl: !self.no_verify_ssl,
+            verify_ssl: self.verifies_ssl(),
             connect_timeout: limit(self.cli_connect_timeout),
             read_timeout: limit(self.cli_read_timeout),
             access: self.request_access.clone().map(|reason| AccessWish {
@@ -110,6 +113,11 @@ impl Global {
             }),
             ..aws::Options::default()
         }
+    }
+
+    /// Whether certificates are looked at. The option goes before the setting of its opposite.
+    fn verifies_ssl(&self) -> bool {
+        self.verify_ssl || !self.no_verify_ssl
     }
 
     /// The profiles that are named, for commands that take more than one. For others, the last
@@ -183,8 +191,10 @@ impl Global {
                 add(name, seconds.to_string().as_ref());
             }
         }
-        if self.no_verify_ssl {
+        if !self.verifies_ssl() {
             words.push("--no-verify-ssl".into());
+        } else if self.verify_ssl {
+            words.push("--verify-ssl".into());
         }
         words
     }
@@ -198,7 +208,11 @@ impl Global {
             Color::Off => &["--color", "off"],
             Color::Auto => &[],
         };
-        let debug: &[&str] = if self.debug { &["--debug"] } else { &[] };
+        let debug: &[&str] = match (self.debug(), self.no_debug) {
+            (true, _) => &["--debug"],
+            (_, true) => &["--no-debug"],
+            _ => &[],
+        };
         [debug, color]
             .concat()
             .into_iter()
@@ -229,7 +243,7 @@ impl Global {
 
     /// Whether to tell on stderr what is done.
     pub fn debug(&self) -> bool {
-        self.debug
+        self.debug && !self.no_debug
     }
 
     /// Whether stderr may have colour.

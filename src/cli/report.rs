@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::aws;
 use crate::session::SessionFailure;
@@ -140,9 +140,13 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 pub(super) fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A closed pipe is a quiet end.
-            let _ = error.print();
-            return 0;
+            return match error.print() {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    self::error(&format!("cannot write to stdout: {error}"), None);
+                    FAILURE
+                }
+                _ => 0,
+            };
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = error.print();
@@ -153,7 +157,8 @@ pub(super) fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
     let text = error.render().to_string();
     let mut paragraphs = text.split("\n\n");
     let what = paragraphs.next().unwrap_or_default();
-    let what = what.strip_prefix("error: ").unwrap_or(what);
+    let what = about_numbers(what.strip_prefix("error: ").unwrap_or(what));
+    let what = what.as_str();
     let tips: Vec<&str> = paragraphs
         .flat_map(str::lines)
         .filter_map(|line| line.trim().strip_prefix("tip: "))
@@ -162,13 +167,37 @@ pub(super) fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
     let is_target = ["'i-", "'mi-", "'ecs:"]
         .iter()
         .any(|start| what.contains(start));
+    let lacks_dashes = see.starts_with("see `ssmx exec ") && takes_no_more(error);
     let hint = match tips.first() {
+        _ if lacks_dashes => format!("the command goes behind --: ssmx exec TARGET -- CMD; {see}"),
         _ if is_target => format!("nodes are given as --target NODE; {see}"),
         Some(tip) => format!("{}; {see}", one_line(tip)),
         None => see,
     };
     self::error(what, Some(&hint));
     USAGE
+}
+
+/// The same where Rust's parsers speak of digits and types.
+pub(super) fn about_numbers(text: &str) -> String {
+    const WORDS: [(&str, &str); 4] = [
+        ("invalid digit found in string", "it must be a whole number"),
+        (
+            "cannot parse integer from empty string",
+            "it must be a whole number",
+        ),
+        ("number too large to fit in target type", "it is too large"),
+        ("number too small to fit in target type", "it is too small"),
+    ];
+    let words = WORDS.iter();
+    words.fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+/// Whether it is about a word that is no option, and one too many.
+fn takes_no_more(error: &clap::Error) -> bool {
+    let word = error.get(ContextKind::InvalidArg);
+    error.kind() == ErrorKind::UnknownArgument
+        && matches!(word, Some(ContextValue::String(word)) if !word.starts_with('-'))
 }
 
 /// `ssmx` with the subcommand that the arguments name.
@@ -185,7 +214,8 @@ fn subcommand(args: &[OsString]) -> String {
     }
 }
 
-fn advice(error: &anyhow::Error) -> Option<String> {
+/// What to do about an error, if somebody knows.
+pub fn advice(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return failure.hint.clone();

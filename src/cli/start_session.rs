@@ -54,8 +54,11 @@ pub struct Args {
     #[arg(long, value_name = "JSON")]
     cli_input_json: Option<String>,
     /// End when the session of a forwarded port is over, rather than start another when it is used
-    #[arg(long)]
+    #[arg(long, overrides_with = "restart")]
     no_restart: bool,
+    /// Start another session when it is needed (the default)
+    #[arg(long, overrides_with = "no_restart", hide = true)]
+    restart: bool,
     #[command(flatten)]
     manners: Manners,
 }
@@ -71,8 +74,11 @@ pub struct Manners {
     #[command(flatten)]
     liveness: Liveness,
     /// Do not pass on the end of a standard input that is no terminal (as Ctrl-D)
-    #[arg(long)]
+    #[arg(long, overrides_with = "eof")]
     no_eof: bool,
+    /// Pass it on (the default)
+    #[arg(long, overrides_with = "no_eof", hide = true)]
+    eof: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +89,7 @@ impl Manners {
     pub fn options(&self) -> Result<session::Options, Failure> {
         Ok(session::Options {
             escape: self.escape_char.0,
-            send_eof: !self.no_eof,
+            send_eof: self.eof || !self.no_eof,
             channel: self.liveness.options(),
             recording: self.recorder.open()?,
             ..session::Options::default()
@@ -94,7 +100,7 @@ impl Manners {
 /// Runs the subcommand; the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let manners = args.manners.clone();
-    let restart = !args.no_restart;
+    let restart = args.restart || !args.no_restart;
     let container = args.container.clone();
     let (target, mut request) = request(args)?;
     if !container.is_given() {
@@ -119,10 +125,11 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let mut options = manners.options()?;
     options.ignored = port_document::ignored(&request);
     let aws = global.aws().await?;
-    request.target = match container.is_given() {
-        true => container.find(&aws).await?.into_target()?,
-        false => global.target(&aws, target.as_deref()).await?,
+    let (target, aim) = match container.is_given() {
+        true => container.aim(&aws).await?,
+        false => global.aim(&aws, target.as_deref()).await?,
     };
+    request.target = target;
     options.set_title(&request.target);
     let grant = match start(&aws, &request).await? {
         Started::Session(grant) => grant,
@@ -136,6 +143,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
         forward: Given {
             listener,
             again: restart.then_some(request),
+            aim,
         },
     })
     .await

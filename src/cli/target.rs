@@ -3,7 +3,8 @@
 use super::global::Global;
 use super::picker;
 use super::report::{Failure, USAGE};
-use crate::aws::{Aws, TargetError};
+use crate::aws::{self, Aws, TargetError};
+use crate::session::forward::aim::{Aim, Astray};
 use crate::terminal;
 
 /// What a target may be, for messages.
@@ -22,23 +23,65 @@ pub fn check(target: Option<&str>, hint: &str) -> Result<(), Failure> {
 }
 
 impl Global {
-    /// The id of the node that the user means (by an alias too), or picks if there is no `target`. Ids take no call.
+    /// The id of the node that the user means (by an alias too), or picks: if there is no
+    /// `target`, or if it means several. Ids take no call.
     ///
     /// The user may be asked, for an MFA code too, so that Ctrl-C should still end the program.
-    /// Fails, with advice, if the target is none or means several nodes; silently, with 130, if
-    /// the user picks nothing.
+    /// Fails, with advice, if the target is none or means several nodes and nobody can pick;
+    /// silently, with 130, if the user picks nothing.
     pub async fn target(&self, aws: &Aws, target: Option<&str>) -> anyhow::Result<String> {
+        Ok(self.aim(aws, target).await?.0)
+    }
+
+    /// The same, with what tells later whether another node is meant by then; nothing where it
+    /// stays this one.
+    pub async fn aim(
+        &self,
+        aws: &Aws,
+        target: Option<&str>,
+    ) -> anyhow::Result<(String, Option<Aim>)> {
         let Some(target) = target else {
-            return picker::pick(aws).await;
+            return Ok((picker::pick(aws).await?, None));
         };
+        if let Some(wanted) = self.settings().container(target) {
+            return wanted.aim(aws).await;
+        }
         let target = self.settings().target(target);
         let found = match aws.find_target(target).await {
             Err(TargetError::Aws(error)) => return Err(error.into()),
-            found => found.map_err(|error| failure(&error, aws.lacks_properties())),
+            found => found,
         };
         tell_what_is_lacking(aws);
-        Ok(found?)
+        match found {
+            Ok(id) if aws::is_final(target) => Ok((id, None)),
+            Ok(id) => Ok((id.clone(), Some(aim(aws, id, target)))),
+            Err(TargetError::Ambiguous { candidates, .. }) if picker::is_possible() => {
+                terminal::notice(&format!("{target} may mean any of these"));
+                Ok((picker::among(&candidates).await?, None))
+            }
+            Err(error) => Err(failure(&error, aws.lacks_properties()).into()),
+        }
     }
+}
+
+/// Looks the target up again.
+fn aim(aws: &Aws, id: String, target: &str) -> Aim {
+    let (aws, target) = (aws.clone(), target.to_owned());
+    Aim::new(id, move || {
+        let (aws, target) = (aws.clone(), target.clone());
+        Box::pin(async move {
+            aws.find_target(&target).await.map_err(|error| {
+                let passes = matches!(error, TargetError::Unknown { .. });
+                match error {
+                    TargetError::Aws(error) => error.into(),
+                    error => {
+                        let Failure { what, hint, .. } = failure(&error, aws.lacks_properties());
+                        Astray::Nowhere { what, hint, passes }
+                    }
+                }
+            })
+        })
+    })
 }
 
 /// Says in a line, if it is so, that nodes are known by less than they could be.

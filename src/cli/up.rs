@@ -116,7 +116,7 @@ fn wishes(global: &Global, aliases: &[Found<'_>]) -> Result<Vec<Wish>, Failure> 
         Ok(Wish {
             global: global.for_alias(alias),
             target: alias.target.clone(),
-            container: ecs::Wanted::default(),
+            container: ecs::Wanted::of(alias).unwrap_or_default(),
             reason: alias.reason.clone().filter(|_| !reason_is_given),
             local: texts(&alias.forwards),
             dynamic: texts(&alias.dynamic),

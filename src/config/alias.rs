@@ -9,8 +9,16 @@ pub struct Alias {
     pub name: String,
     /// Where the name stands.
     pub at: At,
-    /// The node, in any form that `--target` has.
+    /// The node, in any form that `--target` has; empty if it is a container.
     pub target: String,
+    /// The ECS cluster of a container.
+    pub cluster: Option<String>,
+    /// The ECS service of a container.
+    pub service: Option<String>,
+    /// The ECS task of a container.
+    pub task: Option<String>,
+    /// The container's name.
+    pub container: Option<String>,
     /// What it is, for people.
     pub description: Option<String>,
     /// The profile to use.
@@ -29,6 +37,38 @@ pub struct Alias {
     pub parameters: Vec<(String, Vec<String>)>,
     /// What to run while its tunnels are up: a program and its arguments.
     pub command: Vec<String>,
+}
+
+impl Alias {
+    /// Whether a container of ECS is meant, and no node.
+    pub fn is_container(&self) -> bool {
+        self.cluster.is_some() || self.service.is_some() || self.task.is_some()
+    }
+
+    /// Why it says of nothing where it is; nothing if it does say so.
+    pub(super) fn lacks(&self) -> Option<(String, &'static str)> {
+        const TARGET: &str = "give it one, as in: target = \"i-…\"";
+        let name = &self.name;
+        let is_container = self.is_container();
+        match () {
+            () if !self.target.is_empty() && (is_container || self.container.is_some()) => Some((
+                format!("the alias {name} has a target and a container"),
+                "leave out either target, or cluster, service, task and container",
+            )),
+            () if self.service.is_some() && self.task.is_some() => Some((
+                format!("the alias {name} has a service and a task"),
+                "leave out one of them",
+            )),
+            () if self.target.is_empty() && !is_container => {
+                let hint = match self.container {
+                    Some(_) => "say of what: service = \"…\", task = \"…\" or cluster = \"…\"",
+                    None => TARGET,
+                };
+                Some((format!("the alias {name} has no target"), hint))
+            }
+            () => None,
+        }
+    }
 }
 
 /// Why a name is none for an alias.

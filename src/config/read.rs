@@ -136,6 +136,10 @@ impl Reader<'_> {
             };
             match (key.name, found) {
                 ("target", Value::Text(text)) => alias.target = text,
+                ("cluster", Value::Text(text)) => alias.cluster = Some(text),
+                ("service", Value::Text(text)) => alias.service = Some(text),
+                ("task", Value::Text(text)) => alias.task = Some(text),
+                ("container", Value::Text(text)) => alias.container = Some(text),
                 ("description", Value::Text(text)) => alias.description = Some(text),
                 ("profile", Value::Text(text)) => alias.profile = Some(text),
                 ("region", Value::Text(text)) => alias.region = Some(text),
@@ -150,10 +154,10 @@ impl Reader<'_> {
                 _ => {}
             }
         }
-        if alias.target.is_empty() && self.problems.len() == before {
-            let what = format!("the alias {} has no target", alias.name);
-            let hint = "give it one, as in: target = \"i-…\"".to_owned();
-            self.complain(name.span(), what, Some(hint));
+        if self.problems.len() == before
+            && let Some((what, hint)) = alias.lacks()
+        {
+            self.complain(name.span(), what, Some(hint.to_owned()));
         }
         (self.problems.len() == before).then_some(alias)
     }
@@ -220,6 +224,16 @@ impl Reader<'_> {
                 }
             }
             (Kind::Number, _) => "a whole number".to_owned(),
+            (Kind::Amount, DeValue::Integer(found)) => {
+                match u32::from_str_radix(found.as_str(), found.radix()) {
+                    Ok(number) => return text(&number.to_string()),
+                    Err(_) => "a whole number from 0 to 4294967295".to_owned(),
+                }
+            }
+            (Kind::Amount, DeValue::String(found)) if is_amount(found) => return text(found),
+            (Kind::Amount, _) => "a whole number, or a percentage such as \"10%\"".to_owned(),
+            (Kind::Flag, DeValue::Boolean(found)) => return text(&found.to_string()),
+            (Kind::Flag, _) => "true or false".to_owned(),
             (Kind::Choice(choices), DeValue::String(found))
                 if choices.contains(&found.as_ref()) =>
             {
@@ -302,6 +316,12 @@ impl Reader<'_> {
         // What came from a text and stays one; another home's name is not worth a failure.
         path.to_string_lossy().into_owned()
     }
+}
+
+/// Whether it is a whole number, or one with a percent sign.
+fn is_amount(text: &str) -> bool {
+    let digits = text.strip_suffix('%').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// What a value is, as complaints have it.

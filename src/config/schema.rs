@@ -7,6 +7,10 @@ pub enum Kind {
     Text,
     /// A whole number, from 0.
     Number,
+    /// A whole number, or a text such as `10%`.
+    Amount,
+    /// `true` or `false`.
+    Flag,
     /// One of these texts.
     Choice(&'static [&'static str]),
     /// The path of a file; `~/` is the home directory, and others start from the file's own.
@@ -28,6 +32,8 @@ pub struct Key {
     pub guarded: Option<&'static str>,
     /// The variable of the environment; none for keys of aliases.
     pub variable: &'static str,
+    /// The option that says no to it, for a [`Kind::Flag`].
+    pub opposite: &'static str,
     /// Variables of AWS that go before the files.
     pub aws: &'static [&'static str],
     /// What it is for, for documentation.
@@ -40,6 +46,7 @@ const fn setting(name: &'static str, kind: Kind, variable: &'static str) -> Key 
         kind,
         guarded: None,
         variable,
+        opposite: "",
         aws: &[],
         about: "",
     }
@@ -52,7 +59,15 @@ const fn key(name: &'static str, kind: Kind, about: &'static str) -> Key {
     }
 }
 
+const fn flag(name: &'static str, opposite: &'static str, variable: &'static str) -> Key {
+    Key {
+        opposite,
+        ..setting(name, Kind::Flag, variable)
+    }
+}
+
 const ELSEWHERE: &str = "it could lead requests and what they are signed with elsewhere";
+const ASKS: &str = "it could have others asked for access in the user's name";
 const RUNS_HERE: &str = "it names a program to run on this machine";
 const RUNS_THERE: &str = "it could run commands on nodes";
 
@@ -89,16 +104,31 @@ pub const SETTINGS: &[Key] = &[
         Kind::Choice(&["json", "table", "text"]),
         "SSMX_OUTPUT",
     ),
+    flag("debug", "no_debug", "SSMX_DEBUG"),
+    Key {
+        guarded: Some(ELSEWHERE),
+        ..flag("no_verify_ssl", "verify_ssl", "SSMX_NO_VERIFY_SSL")
+    },
+    Key {
+        guarded: Some(ASKS),
+        ..setting("request_access", Kind::Text, "SSMX_REQUEST_ACCESS")
+    },
     setting("reason", Kind::Text, "SSMX_REASON"),
     setting("escape_char", Kind::Text, "SSMX_ESCAPE_CHAR"),
     setting("keepalive", Kind::Number, "SSMX_KEEPALIVE"),
     setting("handshake_timeout", Kind::Number, "SSMX_HANDSHAKE_TIMEOUT"),
+    setting("payload_size", Kind::Number, "SSMX_PAYLOAD_SIZE"),
+    flag("no_eof", "eof", "SSMX_NO_EOF"),
+    flag("no_restart", "restart", "SSMX_NO_RESTART"),
+    flag("lazy", "no_lazy", "SSMX_LAZY"),
     setting(
         "slow_reader_timeout",
         Kind::Number,
         "SSMX_SLOW_READER_TIMEOUT",
     ),
     setting("idle_timeout", Kind::Number, "SSMX_IDLE_TIMEOUT"),
+    setting("max_concurrency", Kind::Amount, "SSMX_MAX_CONCURRENCY"),
+    setting("max_errors", Kind::Amount, "SSMX_MAX_ERRORS"),
     Key {
         guarded: Some(RUNS_HERE),
         ..setting("ssh", Kind::Path, "SSMX_SSH")
@@ -108,6 +138,10 @@ pub const SETTINGS: &[Key] = &[
 /// Keys of an `[alias.NAME]`.
 pub const ALIAS_KEYS: &[Key] = &[
     key("target", Kind::Text, "the node: all that --target takes"),
+    key("cluster", Kind::Text, "instead of target: as --cluster"),
+    key("service", Kind::Text, "instead of target: as --service"),
+    key("task", Kind::Text, "instead of target: as --task"),
+    key("container", Kind::Text, "as --container"),
     key("description", Kind::Text, "what it is, for people"),
     key("profile", Kind::Text, "as --profile"),
     key("region", Kind::Text, "as --region"),

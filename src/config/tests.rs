@@ -161,6 +161,68 @@ fn aliases_need_a_name_and_a_target() {
 }
 
 #[test]
+fn an_alias_is_a_node_or_a_container() {
+    for text in [
+        "service = \"web\"",
+        "cluster = \"c\"",
+        "task = \"t\"\ncontainer = \"app\"",
+        "cluster = \"c\"\nservice = \"web\"\ncontainer = \"app\"",
+    ] {
+        let file = parse(Owner::Project, &format!("[alias.x]\n{text}")).expect("good");
+        assert!(file.aliases[0].is_container(), "{text}");
+    }
+    let cases = [
+        (
+            "target = \"a\"\nservice = \"web\"",
+            "has a target and a container",
+        ),
+        (
+            "target = \"a\"\ncontainer = \"app\"",
+            "has a target and a container",
+        ),
+        (
+            "task = \"t\"\nservice = \"web\"",
+            "has a service and a task",
+        ),
+        ("container = \"app\"", "has no target [say of what: service"),
+        (
+            "service = \"\"",
+            "service must be a text, not an empty text",
+        ),
+    ];
+    for (text, expected) in cases {
+        let found = complaints(Owner::User, &format!("[alias.x]\n{text}"));
+        assert!(found[0].contains(expected), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn flags_and_amounts_are_written_as_such() {
+    let values = |text: &str| {
+        let file = parse(Owner::User, text).expect("good");
+        let values = file.settings.into_iter().map(|setting| setting.value);
+        values.collect::<Vec<_>>()
+    };
+    let text = "lazy = true\nno_restart = false\nmax_errors = 3\nmax_concurrency = \"10%\"";
+    assert_eq!(values(text), ["true", "false", "3", "10%"]);
+    for (text, expected) in [
+        ("lazy = \"yes\"", "lazy must be true or false, not \"yes\""),
+        ("lazy = 1", "lazy must be true or false, not the number 1"),
+        (
+            "max_errors = \"few\"",
+            "max_errors must be a whole number, or a percentage such as \"10%\", not \"few\"",
+        ),
+        (
+            "max_errors = -1",
+            "max_errors must be a whole number from 0",
+        ),
+    ] {
+        let found = complaints(Owner::User, text);
+        assert!(found[0].contains(expected), "{text}: {found:?}");
+    }
+}
+
+#[test]
 fn a_projects_file_sets_nothing_that_could_do_harm() {
     for text in [
         "endpoint_url = \"https://evil.example\"",

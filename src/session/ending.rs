@@ -75,6 +75,16 @@ pub enum SessionFailure {
     /// The agent carries one connection at a time, and does not let go of one that is closed.
     #[error("the agent goes on sending the output of a connection that is closed")]
     NeverQuiet,
+    /// Nobody knows the node that is meant.
+    #[error("{what}")]
+    Astray {
+        /// What there is not.
+        what: String,
+        /// What to do.
+        hint: Option<String>,
+        /// Whether it may be there by and by.
+        passes: bool,
+    },
     /// There is nowhere to accept local connections.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -147,6 +157,7 @@ impl SessionFailure {
                  once"
                     .into()
             }
+            Self::Astray { hint, .. } => return hint.clone(),
             Self::Bind(error) => return error.hint(),
             Self::NotForwarding(_) => "use a document of the type Port with \
                  LocalPortForwarding, such as AWS-StartPortForwardingSession"

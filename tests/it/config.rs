@@ -2,6 +2,7 @@
 
 mod alias;
 mod project;
+mod settings;
 mod tunnels;
 
 use std::fs;

@@ -304,6 +304,9 @@ fn without_a_terminal_nobody_can_pick() {
         (&["start-session"][..], "--target"),
         (&["forward", "-L", "80"], "name"),
         (&["ssh"], "name"),
+        (&["exec", "--", "true"], "ssmx exec TARGET -- CMD"),
+        (&["get-connection-status"], "--target"),
+        (&["cp", ":/etc/hosts", "-"], "before the colon"),
     ] {
         let mut command = command(SSMX, &loopback);
         command.args(words);

@@ -11,6 +11,7 @@ use super::global::Global;
 use super::liveness::Liveness;
 use super::report::{FAILURE, Failure};
 use super::start_session::{self, Started};
+use super::target;
 use crate::session::copy::{
     self, CopyFailure, Destination, Download, Encoding, Link, Manner, RemotePath, Source, Upload,
 };
@@ -30,7 +31,8 @@ use spec::Place;
     pg_dump db | ssmx cp - i-…:dump.sql        standard input into a file\n  \
     ssmx cp i-…:/etc/hosts -                   a file to standard output\n\n\
     Paths of the node that do not begin with / are in its user's home directory. A path here that \
-    has a colon in its first part is written ./a:b, a target that has one [fd00::1]:PATH.\n\n\
+    has a colon in its first part is written ./a:b, a target that has one [fd00::1]:PATH. At a \
+    terminal :PATH has a list of nodes to pick from.\n\n\
     It takes a POSIX sh on the node, stty, and programs that coreutils or busybox have; Windows \
     nodes have none of these. Checksums are compared. What an interrupted copy leaves (NAME.ssmx-part) \
     the same command goes on with."
@@ -92,10 +94,11 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
         preserve: args.preserve,
         recursive: args.recursive,
     };
-    let target = global.settings().target(&target).to_owned();
+    let target = Some(target.as_str()).filter(|target| !target.is_empty());
+    target::check(target, "name the node before the colon, as in i-…:PATH")?;
     let aws = global.aws().await?;
     // Ids take no call.
-    let target = global.target(&aws, Some(&target)).await?;
+    let target = global.target(&aws, target).await?;
     let asked = copy::ask(target, args.reason);
     let grant = match start_session::start(&aws, &asked.request).await? {
         Started::Session(grant) => grant,

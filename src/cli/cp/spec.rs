@@ -18,7 +18,8 @@ pub(super) enum Place {
 
 impl Place {
     /// Reads it as scp does: with a colon before the first slash it is remote. A target that has a
-    /// colon in it stands in brackets, but for `ecs:…` and `tag:Key=Value`.
+    /// colon in it stands in brackets, but for `ecs:…`, `asg:…` and `tag:Key=Value`. `:path` is of
+    /// a node that nobody names.
     pub(super) fn parse(text: &OsStr) -> Self {
         if text == "-" {
             return Self::Stream;
@@ -41,7 +42,7 @@ fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
             return Some((inner.get(..end)?, inner.get(end + 2..)?)).filter(|(t, _)| !t.is_empty());
         }
         None => {
-            let prefix = [&b"ecs:"[..], b"tag:"]
+            let prefix = [&b"ecs:"[..], b"tag:", b"asg:"]
                 .into_iter()
                 .find(|prefix| text.starts_with(prefix));
             let prefix = prefix.map_or(0, <[u8]>::len);
@@ -50,7 +51,7 @@ fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
         }
     };
     let (target, path) = (text.get(..target)?, text.get(target + 1..)?);
-    let is_path = target.is_empty() || target.contains(&b'/') || target.contains(&b'\\');
+    let is_path = target.contains(&b'/') || target.contains(&b'\\');
     // C:\Users, C:/Users and C:file are of this machine, where there are drives.
     let is_drive = cfg!(windows) && matches!(*target, [letter] if letter.is_ascii_alphabetic());
     (!is_path && !is_drive).then_some((target, path))
@@ -76,7 +77,9 @@ mod tests {
             ("./-", "here ./-"),
             ("./a:b", "here ./a:b"),
             ("/a:b", "here /a:b"),
-            (":a", "here :a"),
+            (":a", " a"),
+            (":/a", " /a"),
+            ("./:a", "here ./:a"),
             ("i-1:", "i-1 ."),
             ("i-1:a", "i-1 a"),
             ("i-1:/a:b", "i-1 /a:b"),
@@ -86,6 +89,7 @@ mod tests {
             ("ecs:c_t_r:/a", "ecs:c_t_r /a"),
             ("ecs:c_t_r", "here ecs:c_t_r"),
             ("tag:Name=web:/a", "tag:Name=web /a"),
+            ("asg:web:/a", "asg:web /a"),
             ("[fd00::1]:/a", "fd00::1 /a"),
             ("[fd00::1]", "here [fd00::1]"),
             ("[]:a", "here []:a"),

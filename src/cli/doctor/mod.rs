@@ -130,6 +130,15 @@ async fn calls(global: &Global, aws: &Aws, args: &Args) -> (Vec<Check>, Vec<Chec
 /// The id of the node that the user means, or what is wrong with it.
 async fn find(global: &Global, aws: &Aws, text: &str) -> (Option<String>, Option<Check>) {
     const ID: &str = "target.id";
+    if let Some(wanted) = global.settings().container(text) {
+        return match wanted.aim(aws).await {
+            Ok((id, _)) => (Some(id), None),
+            Err(error) => {
+                let check = Check::failed(ID, report::status(&error), format!("{error:#}"));
+                (None, Some(check.maybe_fix(report::advice(&error))))
+            }
+        };
+    }
     let text = global.settings().target(text);
     let lost = match timeout(LIMIT, aws.find_target(text)).await {
         Ok(Ok(id)) => return (Some(id), None),

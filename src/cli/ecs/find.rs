@@ -3,7 +3,8 @@
 use super::super::picker::{self, Row};
 use super::super::report::{self, Failure};
 use crate::aws::{self, Aws, Container, Task};
-use crate::config::nearest;
+use crate::config::{Alias, nearest};
+use crate::session::forward::aim::{Aim, Astray};
 use crate::terminal;
 
 /// Names in a hint, at most.
@@ -41,6 +42,63 @@ impl Wanted {
     /// Whether something is wanted.
     pub fn is_given(&self) -> bool {
         self.cluster.is_some() || self.service.is_some() || self.task.is_some()
+    }
+
+    /// What an alias names, if that is a container.
+    pub fn of(alias: &Alias) -> Option<Self> {
+        alias.is_container().then(|| Self {
+            cluster: alias.cluster.clone(),
+            service: alias.service.clone(),
+            task: alias.task.clone(),
+            container: alias.container.clone(),
+        })
+    }
+
+    /// The target of the container, with what tells later where it is by then.
+    pub async fn aim(&self, aws: &Aws) -> anyhow::Result<(String, Option<Aim>)> {
+        let found = self.find(aws).await?;
+        let later = self.later(&found);
+        let id = found.into_target()?;
+        let aim = later.map(|wanted| {
+            let aws = aws.clone();
+            Aim::new(id.clone(), move || {
+                let (aws, wanted) = (aws.clone(), wanted.clone());
+                Box::pin(async move { wanted.find_again(&aws).await })
+            })
+        });
+        Ok((id, aim))
+    }
+
+    /// The same without anything that somebody would have to pick again; nothing if there will
+    /// not be another.
+    fn later(&self, found: &Found) -> Option<Self> {
+        let service = match self.task {
+            Some(_) => None,
+            None => self.service.clone().or(found.task.service.clone()),
+        };
+        let wanted = Self {
+            cluster: Some(found.task.cluster.clone()),
+            service,
+            task: self.task.clone(),
+            container: Some(found.container.clone()),
+        };
+        (wanted.service.is_some() || wanted.task.is_some()).then_some(wanted)
+    }
+
+    async fn find_again(&self, aws: &Aws) -> Result<String, Astray> {
+        let found = self.find(aws).await;
+        let target = found.and_then(|found| Ok(found.into_target()?));
+        target.map_err(|error| match error.downcast::<aws::Error>() {
+            Ok(error) => error.into(),
+            Err(error) => Astray::Nowhere {
+                hint: error
+                    .downcast_ref::<Failure>()
+                    .and_then(|failure| failure.hint.clone()),
+                what: format!("{error:#}"),
+                // A service starts tasks in the place of others.
+                passes: self.service.is_some(),
+            },
+        })
     }
 
     /// The container, if a session can be had in it.

@@ -15,7 +15,7 @@ use super::report::Failure;
 /// `ssmx exec`
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    override_usage = "ssmx exec [OPTIONS] TARGET -- CMD [ARG …]\n       \
+    override_usage = "ssmx exec [OPTIONS] [TARGET] -- CMD [ARG …]\n       \
     ssmx exec [OPTIONS] --targets tag:KEY=VALUE … -- CMD [ARG …]",
     after_help = "Examples:\n  \
     ssmx exec i-… -- df -h\n  \
@@ -56,8 +56,9 @@ use super::report::Failure;
     all nodes, else 1. Several tags must all be there; of several values one."
 )]
 pub struct Args {
-    /// Node: id, name, tag:KEY=VALUE, asg:NAME, IP address, DNS name, or ecs:CLUSTER_TASK_RUNTIME
-    #[arg(value_name = "TARGET", required_unless_present_any = ["target_option", "targets"])]
+    /// Node: id, name, tag:KEY=VALUE, asg:NAME, IP address, DNS name, or ecs:CLUSTER_TASK_RUNTIME;
+    /// at a terminal there is a list to pick one from
+    #[arg(value_name = "TARGET")]
     target: Option<String>,
     /// The same
     #[arg(

@@ -8,6 +8,7 @@ use super::super::global::Global;
 use super::super::parameters;
 use super::super::report::Failure;
 use super::super::start_session::{self, Started};
+use super::super::target;
 use super::Args;
 use crate::aws::StartSession;
 use crate::session::exec::{self, script};
@@ -29,12 +30,12 @@ enum Way {
 
 /// Runs it; the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
-    let target = args.target.as_ref().or(args.target_option.as_ref());
-    let target = target
-        .filter(|target| !target.is_empty())
-        .ok_or_else(|| Failure::usage("no target").hint("give the node's id (i-…) or name"))?;
-    let target = global.settings().target(target).to_owned();
-    let (way, mut request) = request(&args, target.clone())?;
+    let target = args.target.as_deref().or(args.target_option.as_deref());
+    target::check(
+        target,
+        "give the node's id (i-…) or name: ssmx exec TARGET -- CMD",
+    )?;
+    let (way, mut request) = request(&args, is_container(global, target))?;
     let options = session::Options {
         channel: args.liveness.options(),
         mark: match &way {
@@ -46,7 +47,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     };
     let aws = global.aws().await?;
     // Ids take no call.
-    let target = global.target(&aws, Some(&target)).await?;
+    let target = global.target(&aws, target).await?;
     request.target.clone_from(&target);
     options.set_title(&target);
     let grant = match start_session::start(&aws, &request).await? {
@@ -83,6 +84,14 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
         }
         (outcome, _) => marked(outcome),
     }
+}
+
+/// Whether the target is a container of ECS, however it is called.
+pub fn is_container(global: &Global, target: Option<&str>) -> bool {
+    let settings = global.settings();
+    target.is_some_and(|target| {
+        settings.target(target).starts_with("ecs:") || settings.container(target).is_some()
+    })
 }
 
 /// Runs a command with its streams apart; the exit status.
@@ -126,7 +135,7 @@ pub fn check_length(command: &str) -> Result<(), Failure> {
 }
 
 /// What is asked for, and how it will come.
-fn request(args: &Args, target: String) -> Result<(Way, StartSession), Failure> {
+fn request(args: &Args, in_container: bool) -> Result<(Way, StartSession), Failure> {
     let words = &args.command;
     if args.powershell && args.timeout.is_some() {
         return Err(Failure::usage(
@@ -158,7 +167,7 @@ fn request(args: &Args, target: String) -> Result<(Way, StartSession), Failure> 
             (Way::Streams, command)
         }
     };
-    let command = match target.starts_with("ecs:") && args.document.is_none() {
+    let command = match in_container && args.document.is_none() {
         true => script::in_container(&command),
         false => command,
     };
@@ -166,7 +175,7 @@ fn request(args: &Args, target: String) -> Result<(Way, StartSession), Failure> 
     parameters.push(("command".to_owned(), vec![command]));
     let document_name = args.document.clone().unwrap_or(INTERACTIVE.to_owned());
     let request = StartSession {
-        target,
+        target: String::new(),
         document_name: Some(document_name),
         parameters,
         reason: args.reason.clone(),

@@ -188,6 +188,7 @@ impl Tunnel {
                 format!("{label} ready{again} (session {session_id})")
             }
             Notice::Message(text) => format!("{label}: {text}"),
+            Notice::Moved(id) => format!("{label}: the node is {id} now"),
             Notice::Disconnected {
                 peer,
                 how: Gone::Refused,

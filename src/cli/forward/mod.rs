@@ -13,6 +13,7 @@ use super::liveness::Liveness;
 use super::report::{self, Failure};
 use super::{port_document, target};
 use crate::aws::Aws;
+use crate::session::forward::aim::Aim;
 use crate::session::forward::bind::{Bind, Host};
 use crate::session::forward::descriptors;
 use crate::session::forward::listener::Listener;
@@ -86,11 +87,13 @@ pub struct Args {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Manners {
     /// Start no session before the first connection
-    #[arg(long)]
+    #[arg(long, overrides_with = "no_lazy")]
     lazy: bool,
-    /// End with the first session that is over, instead of starting another when it is needed
-    #[arg(long)]
-    no_restart: bool,
+    /// Start sessions at once (the default)
+    #[arg(long, overrides_with = "lazy", hide = true)]
+    no_lazy: bool,
+    #[command(flatten)]
+    restart: Restart,
     /// Why; goes into the history of the sessions
     #[arg(long)]
     reason: Option<String>,
@@ -112,6 +115,34 @@ pub struct Manners {
     idle_timeout: u32,
     #[command(flatten)]
     liveness: Liveness,
+}
+
+/// Whether a session that is over is followed by another.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Restart {
+    /// End with the first session that is over, instead of starting another when it is needed
+    #[arg(long, overrides_with = "restart")]
+    no_restart: bool,
+    /// Start another session when it is needed (the default)
+    #[arg(long, overrides_with = "no_restart", hide = true)]
+    restart: bool,
+}
+
+impl Restart {
+    /// Whether it is; the option goes before the setting of its opposite.
+    pub fn is_wanted(&self) -> bool {
+        self.restart || !self.no_restart
+    }
+}
+
+impl Manners {
+    fn lazy(&self) -> bool {
+        self.lazy && !self.no_lazy
+    }
+
+    fn restart(&self) -> bool {
+        self.restart.is_wanted()
+    }
 }
 
 /// The tunnels of one target.
@@ -138,14 +169,15 @@ impl Wish {
 
 /// Runs the subcommand; the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
-    let target = args.target.or(args.target_option);
+    let target = args.target.or(args.target_option).unwrap_or_default();
+    let container = global.settings().container(&target);
     let wish = Wish {
         global: global.clone(),
-        target: target
-            .filter(|target| !target.is_empty())
-            .map(|target| global.settings().target(&target).to_owned())
-            .unwrap_or_default(),
-        container: args.container,
+        target: match container {
+            Some(_) => String::new(),
+            None => global.settings().target(&target).to_owned(),
+        },
+        container: container.unwrap_or(args.container),
         reason: None,
         local: args.local,
         dynamic: args.dynamic,
@@ -198,17 +230,29 @@ async fn start(wishes: &[Wish], manners: &Manners, json: bool) -> anyhow::Result
     let mut bound = Vec::new();
     let mut listening = listening.into_iter().peekable();
     for (number, wish) in wishes.iter().enumerate() {
-        let aws = accesses.of(wish, manners.lazy).await?;
-        let node = match wish.container.is_given() {
-            true => wish.container.find(&aws).await?.into_target()?,
-            false => wish.global.target(&aws, wish.target()).await?,
+        let aws = accesses.of(wish, manners.lazy()).await?;
+        let (node, aim) = match wish.container.is_given() {
+            true => wish.container.aim(&aws).await?,
+            false => wish.global.aim(&aws, wish.target()).await?,
         };
+        if let Some(aim) = aim.as_ref().filter(|_| manners.lazy()) {
+            // It may be long before anybody connects.
+            aim.doubt().await;
+        }
+        let place = Node { aws, id: node, aim };
         while let Some((_, listener, text, forward)) = listening.next_if(|one| one.0 == number) {
-            let aws = aws.clone();
-            bound.push(lead(wish, manners, aws, &node, listener, text, forward));
+            bound.push(lead(wish, manners, &place, listener, text, forward));
         }
     }
-    Tunnels::start(bound, manners.lazy, json)
+    Tunnels::start(bound, manners.lazy(), json)
+}
+
+/// The node that is meant.
+struct Node {
+    aws: Aws,
+    id: String,
+    /// Tells whether it is another later.
+    aim: Option<Aim>,
 }
 
 /// Access to AWS with each set of options: those who want the same share it, so that nobody is
@@ -244,12 +288,12 @@ impl Accesses {
 fn lead(
     wish: &Wish,
     manners: &Manners,
-    aws: Aws,
-    target: &str,
+    node: &Node,
     listener: Listener,
     text: String,
     forward: Option<Forward>,
 ) -> Bound {
+    let target = node.id.as_str();
     let seconds = |n: u32| Duration::from_secs(n.into());
     let slow_reader = manners.slow_reader_timeout;
     let idle = manners.idle_timeout;
@@ -282,10 +326,11 @@ fn lead(
             },
         },
         settings: Settings {
-            aws,
+            aws: node.aws.clone(),
             channel: manners.liveness.options(),
             slow_reader: (slow_reader > 0).then(|| seconds(slow_reader)),
-            restart: !manners.no_restart,
+            restart: manners.restart(),
+            aim: node.aim.clone(),
         },
     }
 }

@@ -43,11 +43,22 @@ pub async fn pick(aws: &Aws) -> anyhow::Result<String> {
     let pages = aws.nodes(Vec::new()).spawn();
     let node = Picker::open("node")?.run(pages).await?;
     tell_what_is_lacking(aws);
+    Ok(picked(node))
+}
+
+/// Lets the user pick one of these nodes; its id. Fails as [`pick`] does.
+pub async fn among(nodes: &[Node]) -> anyhow::Result<String> {
+    let rows = nodes.iter().map(Row::from).collect();
+    Ok(picked(choose("node", rows).await?))
+}
+
+/// Says which one it is, for the list is gone.
+fn picked(node: Row) -> String {
     match &node.name {
         Some(name) => terminal::notice(&format!("{name}: {}", node.id)),
         None => terminal::notice(&node.id),
     }
-    Ok(node.id)
+    node.id
 }
 
 /// Lets the user pick one of other things, if there is someone to pick; `what` they are, in one

@@ -1,9 +1,9 @@
 //! Settings, held against the options that they stand below.
 
-use clap::{Command, CommandFactory};
+use clap::{Arg, Command, CommandFactory};
 
 use super::super::Cli;
-use super::super::report::Failure;
+use super::super::report::{Failure, about_numbers};
 use super::{Below, Source, find};
 use crate::config::{File, Problem};
 
@@ -55,13 +55,22 @@ pub(super) fn check(definition: &Command, default: &Below) -> Result<(), Failure
 
 /// Why the option does not take the value, in its own words.
 fn refusal(definition: &Command, default: &Below) -> Option<String> {
-    let option = find(definition, default.id)?.clone();
+    let option = find(definition, default.id)?;
+    if !option.get_action().takes_values() {
+        let value = default.values.first().map_or("", String::as_str);
+        let is_flag = matches!(value, "true" | "false");
+        return (!is_flag).then(|| format!("{value:?} cannot be used: it must be true or false"));
+    }
     let words = default
         .values
         .iter()
         .map(|value| format!("--{}={value}", option.get_long().unwrap_or(default.id)));
     let words: Vec<String> = std::iter::once("ssmx".to_owned()).chain(words).collect();
-    let alone = Command::new("ssmx").arg(option.global(false).required(false));
+    // By itself: it may require others, and exclude some.
+    let alone = Arg::new(default.id)
+        .long(option.get_long().unwrap_or(default.id).to_owned())
+        .value_parser(option.get_value_parser().clone());
+    let alone = Command::new("ssmx").arg(alone);
     let error = alone.try_get_matches_from(words).err()?;
     let text = error.render().to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
@@ -69,8 +78,9 @@ fn refusal(definition: &Command, default: &Below) -> Option<String> {
     // invalid value 'x' for '--y <Z>': why
     Some(match first.split_once("': ") {
         Some((_, why)) => format!(
-            "{:?} cannot be used: {why}",
-            default.values.first().map_or("", String::as_str)
+            "{:?} cannot be used: {}",
+            default.values.first().map_or("", String::as_str),
+            about_numbers(why)
         ),
         None => first.split_whitespace().collect::<Vec<_>>().join(" "),
     })

@@ -12,10 +12,11 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use serde_json::Value;
 
+use super::ecs::Wanted;
 use super::global::Global;
 use super::report::{self, Failure};
 use super::{Cli, aliases, output};
-use crate::config::{Alias, At, Config, File, Key, SETTINGS};
+use crate::config::{Alias, At, Config, File, Key, Kind, SETTINGS};
 
 use check::check;
 pub(super) use check::{check_setting, failure};
@@ -93,12 +94,27 @@ impl Settings {
         found.map_or(&Source::Default, |setting| &setting.source)
     }
 
-    /// What an alias of the command line stands for, or else the text itself.
+    /// What an alias of the command line stands for, or else the text itself; also if it stands
+    /// for a container.
     pub fn target<'a>(&'a self, text: &'a str) -> &'a str {
-        match &self.alias {
-            Some(alias) if alias.name == text => &alias.target,
+        match self.alias(text) {
+            Some(alias) if !alias.target.is_empty() => &alias.target,
             _ => text,
         }
+    }
+
+    /// The container that an alias of the command line stands for.
+    pub fn container(&self, text: &str) -> Option<Wanted> {
+        self.alias(text).and_then(Wanted::of)
+    }
+
+    /// Whether this is an alias of the command line.
+    pub fn is_alias(&self, text: &str) -> bool {
+        self.alias(text).is_some()
+    }
+
+    fn alias(&self, text: &str) -> Option<&Alias> {
+        self.alias.as_ref().filter(|alias| alias.name == text)
     }
 
     /// Tells where everything came from, and which file does not count.
@@ -172,6 +188,13 @@ impl Settings {
             .chain(more)
             .filter(|id| innermost.try_contains_id(id).is_ok())
             .map(|key| {
+                if is_opposed(innermost, key) {
+                    return Setting {
+                        key,
+                        value: Some("false".to_owned()),
+                        source: Source::Option,
+                    };
+                }
                 let source = match innermost.value_source(key) {
                     Some(ValueSource::CommandLine) => Source::Option,
                     Some(_) => self.source_below(key),
@@ -269,9 +292,14 @@ pub(super) fn load() -> Result<Settings, Failure> {
 fn below(key: &Key, config: &Config) -> Option<Below> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(value) = variable(key.variable) {
+        let value = value.to_string_lossy();
+        let value = match key.kind {
+            Kind::Flag => flag(&value),
+            _ => &value,
+        };
         return Some(Below {
             id: key.name,
-            values: vec![value.to_string_lossy().into_owned()],
+            values: vec![value.to_owned()],
             source: Source::Environment(key.variable),
         });
     }
@@ -287,6 +315,23 @@ fn below(key: &Key, config: &Config) -> Option<Below> {
             at: setting.at,
         },
     })
+}
+
+/// `true` or `false`, however a variable puts it; what is neither stays.
+fn flag(value: &str) -> &str {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => "true",
+        "false" | "0" | "no" | "off" => "false",
+        _ => value,
+    }
+}
+
+/// Whether the command line says no to a setting that an option without a value says yes to.
+fn is_opposed(matches: &ArgMatches, key: &str) -> bool {
+    let known = SETTINGS.iter().find(|known| known.name == key);
+    let opposite = known.map_or("", |known| known.opposite);
+    matches.try_contains_id(opposite).is_ok()
+        && matches.value_source(opposite) == Some(ValueSource::CommandLine)
 }
 
 /// What a variable of AWS says, unless that is a key.

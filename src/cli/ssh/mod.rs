@@ -175,7 +175,7 @@ fn is_description(target: &str) -> bool {
 /// The target if it is none that ssh leaves alone as the name of a host: it may have capitals, and
 /// what ssh's configuration says of hosts is not meant for it, nor for aliases.
 fn literal<'a>(global: &Global, line: &'a Line) -> Option<&'a str> {
-    let is_alias = |host: &str| global.settings().target(host) != host;
+    let is_alias = |host: &str| global.settings().is_alias(host);
     line.host()
         .filter(|host| host.contains([':', '=']) || is_alias(host))
 }

@@ -54,6 +54,7 @@ pub async fn run(
             channel: front.options.channel.clone(),
             slow_reader: Config::new(Role::Client, false).slow_reader,
             restart: style == Style::Native && given.again.is_some(),
+            aim: given.aim,
         },
         request: given.again.unwrap_or_default(),
         report,

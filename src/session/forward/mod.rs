@@ -1,5 +1,6 @@
 //! Port sessions: TCP connections through the agent.
 
+pub mod aim;
 mod backoff;
 mod basic;
 pub mod bind;
@@ -29,6 +30,7 @@ use crate::aws::StartSession;
 use crate::protocol::SessionType;
 use crate::terminal;
 
+pub use aim::Aim;
 pub use listener::Listener;
 pub use over::{Over, Stop, Stopper};
 pub use properties::{Mode, Properties};
@@ -40,6 +42,8 @@ pub struct Given {
     pub listener: Option<Listener>,
     /// What to ask the service for once the session is over, if another is to follow.
     pub again: Option<StartSession>,
+    /// The node that is meant by then, if it may be another.
+    pub aim: Option<Aim>,
 }
 
 /// Runs a port session that the user started by itself, to its end.

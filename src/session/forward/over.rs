@@ -175,6 +175,7 @@ pub(super) fn may_pass(failure: &SessionFailure) -> bool {
         // With a reason it is what the agent finds whenever it is asked: no such host, no such
         // port, no leave.
         SessionFailure::Closed(reason) => reason.is_empty(),
+        SessionFailure::Astray { passes, .. } => *passes,
         _ => false,
     }
 }

@@ -73,6 +73,8 @@ pub enum Notice {
         /// What somebody could do.
         hint: Option<String>,
     },
+    /// The node that is meant is another by now, of this id.
+    Moved(String),
     /// Why something takes long.
     Slow(String),
     /// What only proxies have to tell.

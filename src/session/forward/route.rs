@@ -3,31 +3,32 @@
 //! A session that is over leaves the local port as it is: the next connection begins another.
 //! Connections wait for it as long as there is hope.
 
+mod opening;
+
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::debug;
 
+use super::aim::Aim;
 use super::backoff::Backoff;
 use super::leave::{self, Patience};
 use super::listener::Accepted;
 use super::over::may_pass;
 use super::report::{Notice, Reporter};
-use super::{Mode, Over, Properties, Stop, basic, ready, tunnel};
-use crate::aws::{Aws, SessionGrant, StartSession};
-use crate::channel::{self, ConnectError};
+use super::{Mode, Over, Properties, Stop, basic, tunnel};
+use crate::aws::{Aws, StartSession};
+use crate::channel;
 use crate::mux::Socket as _;
 use crate::protocol::SessionType;
 use crate::session::SessionFailure;
 use crate::session::ending::{printable, sentence};
 use crate::session::leave::terminate_session;
-use crate::session::opening::{Opened, Opening, Progress};
+use crate::session::opening::Opened;
 
 /// How long a connection waits for a session that cannot be had.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long an interrupted StartSession may take to be undone.
-const CLEAN_UP: Duration = Duration::from_secs(5);
 /// A connection that waits for no longer than this is not told of.
 const NOTABLE: Duration = Duration::from_secs(1);
 
@@ -42,6 +43,8 @@ pub struct Settings {
     pub slow_reader: Option<Duration>,
     /// Whether a session that is over is followed by another.
     pub restart: bool,
+    /// The node that is meant, if that may become another than the request has.
+    pub aim: Option<Aim>,
 }
 
 /// How a route begins.
@@ -128,6 +131,7 @@ impl Route {
                 return over;
             }
             let ended = matches!(&over, Over::Closed(reason) if !reason.is_empty());
+            self.doubt().await;
             pause.backoff.served(since, ended);
             (pause.why, pause.hint) = (format!("the session is over: {why}"), None);
         }
@@ -237,105 +241,6 @@ impl Route {
             why: pause.why.clone(),
             hint: pause.hint.clone(),
         });
-    }
-
-    /// Starts a session that carries connections.
-    ///
-    /// # Errors
-    ///
-    /// Why there is none, as a failure unless we were told to stop; nothing is left behind then.
-    pub async fn open(&self, stop: &mut Stop) -> Result<Opened, Over> {
-        let Settings { aws, channel, .. } = &self.settings;
-        let grant = self.start(stop).await?;
-        let target = self.request.target.clone();
-        let opening = Opening::begin(aws.clone(), grant, target, channel.clone());
-        let mut opening = opening.map_err(Over::Failed)?;
-        let opened = loop {
-            let progress = tokio::select! {
-                () = stop.wanted() => {
-                    within_patience(opening.terminate(), stop).await;
-                    return Err(Over::Stopped);
-                }
-                progress = opening.next() => progress,
-            };
-            match progress {
-                Progress::Quiet(text) => self.report.report(Notice::Slow(text)),
-                Progress::Started(kind, features) => break opening.finish(kind, features),
-                Progress::Over(end) => {
-                    if end.wants_termination() {
-                        within_patience(opening.terminate(), stop).await;
-                    }
-                    return Err(Over::Failed(SessionFailure::of(end)));
-                }
-            }
-        };
-        self.confirm(opened, stop).await
-    }
-
-    /// Waits until a session that has been opened carries connections.
-    ///
-    /// # Errors
-    ///
-    /// Why it never will, as with [`open`](Self::open).
-    pub async fn confirm(&self, mut opened: Opened, stop: &mut Stop) -> Result<Opened, Over> {
-        let over = match mode(&opened) {
-            Mode::Stdio => Over::Failed(SessionFailure::NotForwarding(name(&opened.kind))),
-            // There is nothing that such an agent takes and does nothing with.
-            Mode::Basic => return Ok(opened),
-            Mode::Mux => tokio::select! {
-                () = stop.wanted() => Over::Stopped,
-                ready = ready::takes_connections(&mut opened, &self.report) => match ready {
-                    Ok(()) => return Ok(opened),
-                    Err(over) => over,
-                }
-            },
-        };
-        conclude(opened, &over, stop).await;
-        Err(over.before_use())
-    }
-
-    /// Starts a session; asks for access to the node first, if that is what it takes.
-    async fn start(&self, stop: &mut Stop) -> Result<SessionGrant, Over> {
-        let aws = &self.settings.aws;
-        let denied = |failure: &SessionFailure| {
-            let error = failure.aws();
-            error.is_some_and(|error| aws.may_ask_for_access(error))
-        };
-        match self.ask(stop).await {
-            Err(Over::Failed(failure)) if denied(&failure) => {}
-            outcome => return outcome,
-        }
-        tokio::select! {
-            () = stop.wanted() => return Err(Over::Stopped),
-            gained = aws.gain_access(&self.request.target) => {
-                gained.map_err(|error| Over::Failed(ConnectError::from(error).into()))?;
-            }
-        }
-        self.ask(stop).await
-    }
-
-    /// Asks the service for a session. Once it is asked, its answer is waited for, lest a session
-    /// be left behind.
-    async fn ask(&self, stop: &mut Stop) -> Result<SessionGrant, Over> {
-        let aws = &self.settings.aws;
-        let asked = aws.start_session(&self.request);
-        tokio::pin!(asked);
-        tokio::select! {
-            biased;
-            () = stop.wanted() => {}
-            grant = &mut asked => {
-                return grant.map_err(|error| {
-                    Over::Failed(ConnectError::from(error).into())
-                });
-            }
-        }
-        let undo = async {
-            if let Ok(grant) = asked.await {
-                terminate_session(aws, &grant.session_id).await;
-            }
-        };
-        within_patience(async { drop(timeout(CLEAN_UP, undo).await) }, stop).await;
-        Err(Over::Stopped)
     }
 }
 

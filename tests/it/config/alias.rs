@@ -75,3 +75,56 @@ fn ssh_is_led_by_an_alias() {
     assert!(proxy.contains(" --target far "), "{done:?}");
     assert!(words.ends_with("u@far\nls\n"), "{done:?}");
 }
+
+#[test]
+fn an_alias_may_be_a_container() {
+    let loopback = Loopback::start(ssmx::loopback::Options {
+        paced: false,
+        ..Default::default()
+    })
+    .unwrap();
+    let home = Home::new(
+        "[alias.web]\ncluster = \"shop\"\nservice = \"web\"\nforwards = [\"0:80\"]\n\
+         [alias.batch]\ncluster = \"batch\"\n",
+    );
+    let run = |arguments: &[&str]| run_without_input(home.loopback(&loopback, arguments));
+    // The newest task of the service that runs.
+    let task = format!("ecs:shop_{:032x}_", 0x12);
+    let done = run(&[
+        "get-connection-status",
+        "--target",
+        "web",
+        "--output",
+        "json",
+    ]);
+    assert!(done.text().contains(&task), "{done:?}");
+    for words in [
+        &["exec", "-n", "web", "--", "echo", "here"][..],
+        &["run", "web", "--", "echo", "here"],
+        &["forward", "web", "-L", "0:80", "--", "echo", "here"],
+    ] {
+        let done = run(words);
+        assert_eq!(
+            (done.text().as_str(), done.code()),
+            ("here\n", Some(0)),
+            "{done:?}"
+        );
+    }
+    let done = run(&["up", "batch"]);
+    assert!(
+        done.stderr.contains("the alias batch has no forwards"),
+        "{done:?}"
+    );
+    let done = run(&["doctor", "web"]);
+    let text = done.text();
+    assert!(
+        text.contains("ECS Exec is enabled, and its agent runs in app"),
+        "{text}"
+    );
+    let shown = run(&["config", "show"]).text();
+    assert!(
+        shown.contains("]  # ") && shown.contains("\ncluster = \"shop\"\nservice = \"web\"\n"),
+        "{shown}"
+    );
+    assert!(!shown.contains("target ="), "{shown}");
+}

@@ -81,6 +81,7 @@ impl Tunnel {
                         channel: channel::Options::default(),
                         slow_reader: None,
                         restart: true,
+                        aim: None,
                     },
                     report,
                 };

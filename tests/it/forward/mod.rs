@@ -7,6 +7,8 @@ mod inherited;
 #[cfg(unix)]
 mod listener;
 #[cfg(unix)]
+mod moving;
+#[cfg(unix)]
 mod plugin;
 #[cfg(unix)]
 mod ports;

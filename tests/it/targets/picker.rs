@@ -157,3 +157,58 @@ fn where_there_are_no_nodes_there_is_no_list() {
     is_restored(&terminal, 255);
     terminal.finish();
 }
+
+#[test]
+fn commands_without_a_target_and_names_of_several_nodes_let_pick() {
+    let loopback = start(None);
+    let mut lines: Vec<std::process::Command> = Vec::new();
+    for words in [
+        &["exec", "-n", "--", "echo", "he're"][..],
+        &[
+            "exec",
+            "-n",
+            "tag:Environment=production",
+            "--",
+            "echo",
+            "he're",
+        ],
+    ] {
+        let mut exec = command(SSMX, &loopback);
+        exec.args(words);
+        lines.push(exec);
+    }
+    for line in lines {
+        let mut terminal = Terminal::spawn(&with_modes(&line));
+        terminal.wait_for("> db");
+        terminal.type_in(b"web-2");
+        terminal.wait_for("> web-2");
+        terminal.type_in(b"\r");
+        terminal.wait_for("he're");
+        is_restored(&terminal, 0);
+        terminal.finish();
+    }
+    let mut status = command(SSMX, &loopback);
+    status.arg("get-connection-status");
+    let mut terminal = Terminal::spawn(&with_modes(&status));
+    terminal.wait_for("4/4");
+    terminal.type_in(b"old\r");
+    terminal.wait_for("notconnected");
+    is_restored(&terminal, 0);
+    terminal.finish();
+}
+
+#[test]
+fn a_path_of_no_node_lets_pick_one() {
+    let loopback = start(None);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "what it says\n").unwrap();
+    let mut copy = command(SSMX, &loopback);
+    copy.args(["cp", "-q", &format!(":{}", file.display()), "-"]);
+    let mut terminal = Terminal::spawn(&with_modes(&copy));
+    terminal.wait_for("4/4");
+    terminal.type_in(b"web-1\r");
+    terminal.wait_for("what it says");
+    is_restored(&terminal, 0);
+    terminal.finish();
+}

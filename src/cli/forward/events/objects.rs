@@ -10,6 +10,7 @@ pub fn of(notice: &Notice) -> Vec<(&'static str, Value)> {
     let one = |event, fields| vec![(event, fields)];
     match notice {
         Notice::Message(text) => one("message", json!({ "text": text })),
+        Notice::Moved(id) => one("moved", json!({ "target": id })),
         Notice::Slow(text) => one("slow", json!({ "reason": text })),
         Notice::Connected { connection, peer } => {
             one("connect", json!({ "connection": connection, "peer": peer }))

@@ -110,6 +110,7 @@ impl Teller {
                 _ => return None,
             },
             Notice::Message(text) | Notice::Loss(text) | Notice::Slow(text) => text.clone(),
+            Notice::Moved(id) => format!("the node is {id} now"),
             Notice::Over {
                 why,
                 restarts: true,

@@ -69,6 +69,7 @@ pub async fn start_with(peer: Peer, adapt: impl FnOnce(&mut Setup)) -> Running {
         channel: channel::Options::default(),
         slow_reader: None,
         restart: true,
+        aim: None,
     };
     let mut setup = Setup {
         options: Options::new(loopback.target().to_owned(), settings),
