@@ -41,8 +41,13 @@ fn cells(count: u16) -> NonZero<u16> {
 impl Terminal {
     /// Starts `command` (its program, arguments and environment) on a terminal of 80 × 24.
     pub fn spawn(command: &Command) -> Self {
+        Self::of_size(command, 80, 24)
+    }
+
+    /// The same on a terminal of another size.
+    pub fn of_size(command: &Command, cols: u16, rows: u16) -> Self {
         let pair = native_pty_system()
-            .openpty(size(80, 24))
+            .openpty(size(cols, rows))
             .expect("a pseudo-terminal");
         let mut builder = CommandBuilder::new(command.get_program());
         builder.args(command.get_args());
@@ -61,7 +66,7 @@ impl Terminal {
         let writer = pair.master.take_writer().expect("a writer");
         let shared = Arc::new((
             Mutex::new(Painted {
-                parser: vt100::Parser::new(cells(24), cells(80), 1000),
+                parser: vt100::Parser::new(cells(rows), cells(cols), 1000),
                 all: Vec::new(),
                 closed: false,
             }),
@@ -159,6 +164,19 @@ impl Terminal {
             .lock()
             .expect("no test panics with the lock held");
         painted.parser.screen().contents()
+    }
+
+    /// Waits for the end; the last screen and the exit status.
+    pub fn last_screen(self) -> (String, u32) {
+        let shared = Arc::clone(&self.shared);
+        let status = self.finish();
+        let painted = shared.0.lock().expect("no test panics with the lock held");
+        let painted = shared
+            .1
+            .wait_timeout_while(painted, DEADLINE, |painted| !painted.closed);
+        let (painted, late) = painted.expect("no panics");
+        assert!(!late.timed_out(), "the terminal stays open");
+        (painted.parser.screen().contents(), status)
     }
 
     /// Waits for the end; the exit status.
