@@ -12,6 +12,9 @@ use super::report::Failure;
 use crate::text::is_harmful;
 pub(super) use crate::text::plain;
 
+/// Bytes that a cell of a terminal may have at most: a letter with its marks.
+const STACKED: usize = 32;
+
 /// Prints text; an error only if stdout cannot be written for another reason than a closed pipe.
 pub(super) fn text(text: &str) -> Result<(), Failure> {
     part(text).map(drop)
@@ -96,7 +99,9 @@ pub(super) fn pad(text: &str, to: usize) -> String {
 
 /// A text no wider than this, with an ellipsis where it is cut.
 pub(super) fn fit(text: &str, to: usize) -> String {
-    if width(text) <= to {
+    // Much can be stacked in a cell.
+    let most = to.saturating_mul(STACKED);
+    if width(text) <= to && text.len() <= most {
         return text.to_owned();
     }
     let mut cut = String::new();
@@ -104,7 +109,7 @@ pub(super) fn fit(text: &str, to: usize) -> String {
     for c in text.chars() {
         used += c.width().unwrap_or(0);
         // One is for the ellipsis.
-        if used >= to {
+        if used >= to || cut.len() >= most {
             break;
         }
         cut.push(c);
@@ -226,5 +231,7 @@ mod tests {
         ] {
             assert_eq!(fit(text, to), expected, "{text} {to}");
         }
+        let stacked = "e".to_owned() + &"\u{301}".repeat(1_000_000);
+        assert!(fit(&stacked, 8).len() < 8 * STACKED + 10);
     }
 }

@@ -20,6 +20,8 @@ pub const CONFIGURATION: u8 = 253;
 pub const REFUSED: u8 = 254;
 /// Everything else that failed or was lost.
 pub const FAILURE: u8 = 255;
+/// The most of an error that is shown, in bytes.
+const LONGEST: usize = 8000;
 
 /// A failure with its own exit status and advice; the way for other layers' errors into reports.
 #[derive(Debug)]
@@ -252,6 +254,10 @@ fn one_line(text: &str) -> String {
     {
         line = format!("{before}{after}");
     }
+    if line.len() > LONGEST {
+        line.truncate(line.floor_char_boundary(LONGEST));
+        line.push('…');
+    }
     line
 }
 
@@ -293,6 +299,7 @@ mod tests {
         for (text, expected) in texts {
             assert_eq!(one_line(text), expected);
         }
+        assert!(one_line(&"ä".repeat(1_000_000)).len() < 2 * LONGEST);
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
         match result {
             Ok(()) if json => {}
             // The rest is ended, whether somebody reads of it or not.
-            Ok(()) => output::text(&format!("{id} terminated\n"))?,
+            Ok(()) => output::text(&format!("{} terminated\n", output::plain(id)))?,
             Err(error) => {
                 if status == 0 {
                     status = report::aws_status(&error);

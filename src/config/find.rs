@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::{self, Metadata};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::problem::Problem;
@@ -60,12 +60,24 @@ impl Place {
             }
             _ => {}
         }
-        match fs::read(&self.path).map(String::from_utf8) {
+        match read(&self.path).map(String::from_utf8) {
+            Ok(Ok(text)) if text.len() as u64 > LONGEST => {
+                Err(complain("it is longer than 1 MiB".to_owned(), named))
+            }
             Ok(Ok(text)) => File::parse(self.path.clone(), self.owner, &text).map(Some),
             Ok(Err(_)) => Err(complain("it is no UTF-8 text".to_owned(), named)),
             Err(error) => Err(complain(format!("cannot read it: {error}"), named)),
         }
     }
+}
+
+/// The bytes of a file, as far as they matter: devices have no length.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?
+        .take(LONGEST + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The places to look at, the ones that go first in front, and a project's that does not count.

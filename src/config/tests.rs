@@ -317,3 +317,15 @@ proptest::proptest! {
         }
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn what_has_no_end_is_not_read_to_it() {
+    let place = Place {
+        path: "/dev/zero".into(),
+        owner: Owner::User,
+        named: true,
+    };
+    let problems = place.read().expect_err("no configuration");
+    assert!(problems[0].what.contains("1 MiB"), "{problems:?}");
+}

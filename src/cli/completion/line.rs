@@ -40,6 +40,24 @@ pub(super) fn quoted(word: &str) -> String {
     text
 }
 
+/// The same for PowerShell, which puts words into the line as they are, too.
+pub(super) fn quoted_for_powershell(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./\\=:+%".contains(c);
+    if word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    let mut text = "'".to_owned();
+    for c in word.chars() {
+        // Typographic quotes end a text there as well.
+        if matches!(c, '\'' | '\u{2018}'..='\u{201b}') {
+            text.push(c);
+        }
+        text.push(c);
+    }
+    text.push('\'');
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +99,23 @@ mod tests {
             assert_eq!(shell, ["ssmx", word]);
         }
         assert_eq!(quoted("tag:Name=web-1"), "tag:Name=web-1");
+    }
+
+    #[test]
+    fn no_name_is_more_than_a_text_for_powershell() {
+        for (word, expected) in [
+            ("tag:Name=web-1", "tag:Name=web-1"),
+            (r"C:\a.txt", r"C:\a.txt"),
+            ("a b", "'a b'"),
+            ("$(x); `y", "'$(x); `y'"),
+            ("it's", "'it''s'"),
+            ("\u{2019};x", "'\u{2019}\u{2019};x'"),
+            ("@x", "'@x'"),
+            ("a,b", "'a,b'"),
+            ("#", "'#'"),
+        ] {
+            assert_eq!(quoted_for_powershell(word), expected);
+        }
     }
 
     proptest::proptest! {

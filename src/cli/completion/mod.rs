@@ -158,6 +158,7 @@ impl Question {
             };
             let value = match self.shell {
                 Shell::Bash => line::quoted(value),
+                Shell::Powershell => line::quoted_for_powershell(value),
                 _ => value.to_owned(),
             };
             // A line is a candidate, whatever files are called.

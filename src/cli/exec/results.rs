@@ -1,6 +1,6 @@
 //! What a command did on each of many nodes, as it is printed.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
 use serde_json::{Value, json};
 
@@ -8,6 +8,7 @@ use super::super::output;
 use super::super::report::Failure;
 use crate::aws::{CommandResult, KEPT_ERRORS, KEPT_OUTPUT};
 use crate::terminal;
+use crate::text::is_harmful;
 
 /// The status if the command failed on a node.
 const SOME_FAILED: u8 = 1;
@@ -89,10 +90,12 @@ impl Printer {
         if self.json {
             return Ok(true);
         }
-        let id = &result.id;
+        let id = &output::plain(&result.id);
+        let is_terminal = io::stdout().is_terminal();
+        let text = prefixed(id, &result.outcome.stdout, is_terminal);
         let written = io::stdout()
             .lock()
-            .write_all(prefixed(id, &result.outcome.stdout).as_bytes())
+            .write_all(text.as_bytes())
             .and_then(|()| io::stdout().flush());
         match written {
             Ok(()) => {}
@@ -102,7 +105,8 @@ impl Printer {
             }
         }
         // If stderr is gone there is nobody to tell.
-        let errors = prefixed(id, &result.outcome.stderr);
+        let is_terminal = io::stderr().is_terminal();
+        let errors = prefixed(id, &result.outcome.stderr, is_terminal);
         let _ = io::stderr().lock().write_all(errors.as_bytes());
         if result.is_cut() {
             terminal::notice(&format!(
@@ -119,13 +123,27 @@ pub fn summary(table: &str) {
     let _ = io::stderr().lock().write_all(table.as_bytes());
 }
 
-/// Each line behind the node's id.
-fn prefixed(id: &str, text: &str) -> String {
+/// Each line behind the node's id. A terminal gets nothing that could write over the lines of
+/// other nodes; it is none for the programs that printed it either.
+fn prefixed(id: &str, text: &str, is_terminal: bool) -> String {
     let mut out = String::new();
     for line in text.lines() {
-        out.push_str(&format!("{id} | {line}\n"));
+        match is_terminal {
+            true => out.push_str(&format!("{id} | {}\n", shown(line))),
+            false => out.push_str(&format!("{id} | {line}\n")),
+        }
     }
     out
+}
+
+fn shown(line: &str) -> String {
+    line.chars()
+        .map(|c| match c {
+            '\t' => c,
+            c if is_harmful(c) => char::REPLACEMENT_CHARACTER,
+            c => c,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -134,7 +152,18 @@ mod tests {
 
     #[test]
     fn lines_stand_behind_their_node() {
-        assert_eq!(prefixed("i-1", "a\n\nb"), "i-1 | a\ni-1 | \ni-1 | b\n");
-        assert_eq!(prefixed("i-1", ""), "");
+        for is_terminal in [false, true] {
+            let lines = prefixed("i-1", "a\tä\n\nb\r\n", is_terminal);
+            assert_eq!(lines, "i-1 | a\tä\ni-1 | \ni-1 | b\n");
+            assert_eq!(prefixed("i-1", "", is_terminal), "");
+        }
+    }
+
+    #[test]
+    fn no_node_writes_over_another_one_on_a_terminal() {
+        let text = "\x1b[1A\ri-2 | ok\u{9b}2J";
+        assert_eq!(prefixed("i-1", text, false), format!("i-1 | {text}\n"));
+        let lines = prefixed("i-1", text, true);
+        assert_eq!(lines, "i-1 | �[1A�i-2 | ok�2J\n");
     }
 }

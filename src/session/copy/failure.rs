@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::RemotePath;
-use crate::session::ending::SessionFailure;
+use crate::session::ending::{SessionFailure, printable};
 
 /// Why something was not copied.
 #[derive(Debug, Error)]
@@ -88,6 +88,6 @@ pub(super) fn local(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> 
 pub(super) fn remote(path: &RemotePath, why: String) -> CopyFailure {
     CopyFailure::Remote {
         path: path.to_string(),
-        why,
+        why: printable(&why),
     }
 }

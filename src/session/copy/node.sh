@@ -109,15 +109,13 @@ wb() {
             if [ ! -w "$f" ]; then er "$1" 'Permission denied'; return; fi
             o=$(sta "$f")
         fi
-        if [ -n "$3" ] && [ -s "$q" ]; then
+        if [ -n "$3" ] && [ -s "$q" ] && [ -O "$q" ]; then
             w=$(wc -c <"$q")
             y=$(sum <"$q")
-        else
-            rm -f "$q"
         fi
         if [ -n "$3" ] && [ -f "$f" ] && [ "$(wc -c <"$f")" -eq "$3" ]; then z=$(sum <"$f"); fi
     fi
-    if e=$({ : >>"$q"; } 2>&1); then
+    if e=$(new 2>&1); then
         p=$q
         r "$1 ok" $w "${y%% *}" "${z%% *}"
     else
@@ -125,9 +123,16 @@ wb() {
     fi
 }
 
+# new: a file of our own, or what is there of it. (In a directory for all, others may have put
+# something there.)
+new() {
+    if [ "$q" = "$f" ] || [ "$w" != 0 ]; then : >>"$q"; else rm -f "$q"; set -C; : >"$q"; fi
+}
+
 # wt ID: what is there of it is of no use. wx ID: nothing more is to come.
 wt() {
-    if [ -n "$p" ] && e=$({ : >"$p"; } 2>&1); then r "$1 ok"; else er "$1" "$e"; fi
+    w=0
+    if [ -n "$p" ] && e=$(new 2>&1); then r "$1 ok"; else er "$1" "$e"; fi
 }
 wx() {
     drop
@@ -179,7 +184,7 @@ wf() {
     else
         case ${o%% *} in
         '' | *[!0-9a-f]*) chmod "$(printf %o $((0$3 & ~0$U)))" "$p" ;;
-        *) chmod "$(printf %o $((0x${o%% *} & 07777)))" "$p" ;;
+        *) chmod "$(printf %o $((0x${o%% *} & 01777)))" "$p" ;;
         esac
     fi
     if e=$(mv -f "$p" "$f" 2>&1); then r "$1 ok"; else drop; er "$1" "$e"; fi

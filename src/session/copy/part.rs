@@ -103,7 +103,7 @@ impl Part {
         };
         match &self.before {
             _ if preserve => give(kept, &self.file)?,
-            Some(before) => self.file.set_permissions(before.clone())?,
+            Some(before) => self.file.set_permissions(without_ids(before))?,
             None => {
                 // What the umask has left of it at first.
                 let mode = kept.mode & Kept::of(&self.file.metadata()?).mode;
@@ -161,6 +161,18 @@ fn open_part(part: &Path, mode: u32) -> io::Result<File> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => options.create_new(true).open(part),
     }
+}
+
+/// What is written anew acts as nobody else.
+#[cfg(unix)]
+fn without_ids(before: &Permissions) -> Permissions {
+    use std::os::unix::fs::PermissionsExt as _;
+    Permissions::from_mode(before.mode() & 0o1777)
+}
+
+#[cfg(not(unix))]
+fn without_ids(before: &Permissions) -> Permissions {
+    before.clone()
 }
 
 /// Whether nobody else has it open, or has it under another name.
@@ -242,6 +254,10 @@ mod tests {
         };
         open.finish(kept, true).expect("finished");
         assert_eq!(mode(&place), 0o755);
+        fs::set_permissions(&place, Permissions::from_mode(0o4711)).expect("set");
+        let open = Part::open(&place, 0o644, true).expect("open");
+        open.finish(kept, false).expect("finished");
+        assert_eq!(mode(&place), 0o711);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::text::is_harmful;
+
 /// A path on a node, never empty, and never one that a program takes for an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemotePath(Vec<u8>);
@@ -51,7 +53,7 @@ impl fmt::Display for RemotePath {
     /// For people, on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in String::from_utf8_lossy(&self.0).chars() {
-            match c.is_control() {
+            match is_harmful(c) {
                 true => write!(f, "{}", c.escape_default())?,
                 false => write!(f, "{c}")?,
             }

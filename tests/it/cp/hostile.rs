@@ -120,6 +120,54 @@ fn nobody_gets_to_act_as_the_owner() {
     assert_eq!(mode.mode() & 0o7777, 0o755);
 }
 
+#[test]
+fn what_others_left_on_the_node_as_a_part_is_not_written_to() {
+    for (shell, node) in Node::all() {
+        let large = noise(300_000, 20);
+        fs::write(node.here("large"), &large).unwrap();
+        fs::write(node.here("small"), "small").unwrap();
+        fs::write(node.home("victim"), "theirs").unwrap();
+        for name in ["large", "small"] {
+            fs::hard_link(node.home("victim"), node.home(format!("{name}.ssmx-part"))).unwrap();
+            node.copy(&[node.here(name).as_ref(), &node.remote("")]);
+            let copied = fs::read(node.home(name)).unwrap();
+            assert!(copied == fs::read(node.here(name)).unwrap(), "{shell:?}");
+            assert_eq!(
+                fs::read(node.home("victim")).unwrap(),
+                b"theirs",
+                "{shell:?}"
+            );
+        }
+        node.assert_clean();
+    }
+}
+
+#[test]
+fn few_open_files_are_enough() {
+    let node = node();
+    fs::create_dir(node.home("tree")).unwrap();
+    for index in 0..60 {
+        fs::write(node.home(format!("tree/{index}")), index.to_string()).unwrap();
+    }
+    let copy = node.cp(&[
+        "-r".as_ref(),
+        &node.remote("tree"),
+        node.here("copy").as_ref(),
+    ]);
+    let mut few = Command::new("sh");
+    few.args(["-c", "ulimit -n 24; exec \"$@\"", "sh"]);
+    few.arg(copy.get_program()).args(copy.get_args());
+    for (name, value) in copy.get_envs() {
+        match value {
+            Some(value) => few.env(name, value),
+            None => few.env_remove(name),
+        };
+    }
+    let done = run_without_input(few);
+    assert_eq!((done.stderr.as_str(), done.code()), ("", Some(0)));
+    assert_eq!(everything_in(&node.here("copy")).len(), 60);
+}
+
 /// A node whose shell does nothing but this, once it has told that it is ready.
 fn answering(script: &str) -> (TempDir, Loopback) {
     let directory = tempfile::tempdir().unwrap();

@@ -51,7 +51,13 @@ impl Download<'_> {
                     self.settle(0).await?;
                 }
                 let mode = if self.manner.preserve { 0 } else { kept.mode };
-                let part = Part::open(&place, mode, named).map_err(local(&place))?;
+                let mut part = Part::open(&place, mode, named);
+                if part.is_err() && !self.flows.is_empty() {
+                    // There may be as many open files as there may be.
+                    self.settle(0).await?;
+                    part = Part::open(&place, mode, named);
+                }
+                let part = part.map_err(local(&place))?;
                 let Some(part) = self.resume(part, &mut flow).await? else {
                     self.link.watch.begin(&shown, Some(size), size);
                     self.link.watch.done();
