@@ -1,5 +1,8 @@
 //! Text of others, made fit for a terminal: whoever names a node, writes a reason or answers in a
-//! service's place must not move the cursor, ring, or turn the line around.
+//! service's place must not move the cursor, ring, or turn the line around. And texts that all
+//! layers have in common.
+
+use std::time::Duration;
 
 /// Whether a character does something to a terminal, or to the order of those beside it.
 pub fn is_harmful(c: char) -> bool {
@@ -26,6 +29,17 @@ pub fn words(text: &str) -> impl Iterator<Item = &str> {
         .filter(|word| !word.is_empty())
 }
 
+/// A duration for people, in its largest unit or two.
+pub fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +55,18 @@ mod tests {
         // Letters of any script stay, and so do joined emoji.
         let fine = "שלום 日本語 ü 👩\u{200d}💻";
         assert_eq!(plain(fine), fine);
+    }
+
+    #[test]
+    fn spans_have_a_unit() {
+        let spans = [
+            (5, "5 s"),
+            (180, "3 min"),
+            (7200, "2 h"),
+            (172_800, "2 days"),
+        ];
+        for (seconds, text) in spans {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
     }
 }

@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Map, Value};
 
 use super::Aws;
-use super::error::{self, Call, Error, Kind};
+use super::error::{self, Call, Error, Kind, Refusal};
 use super::reply;
 use super::sign::{self, Unsigned};
 
@@ -30,8 +30,6 @@ pub(super) struct Service<'a> {
     pub target: &'static str,
     /// The user's endpoint, if there is one.
     pub endpoint: Option<&'a str>,
-    /// How the user names it.
-    pub variable: &'static str,
 }
 
 impl Aws {
@@ -54,7 +52,7 @@ impl Aws {
             let request = self
                 .json_request(service, operation, &body, &credentials)
                 .map_err(|why| Error::new(Kind::Other, call.what, why))?;
-            let (error, again) = match self.send_json(service, call, request).await {
+            let (error, again) = match self.send_json(call, request).await {
                 Ok(answer) => return Ok(answer),
                 Err((error, again)) => (self.note(error).await, again),
             };
@@ -121,7 +119,6 @@ impl Aws {
     /// One try; with an error goes whether another is worth it.
     async fn send_json(
         &self,
-        service: &Service<'_>,
         call: &Call<'_>,
         request: HttpRequest,
     ) -> Result<Map<String, Value>, (Error, bool)> {
@@ -130,43 +127,27 @@ impl Aws {
             let again = error.is_io() || error.is_timeout() || error.as_other().is_some();
             (error::no_answer(call, &error), again)
         })?;
-        let status = answer.status();
-        let header = answer.headers().get(reply::ERROR_TYPE).map(str::to_owned);
-        let body = answer.into_body().collect().await;
+        let (status, header) = (answer.status(), answer.headers().get(reply::ERROR_TYPE));
+        let header = header.map(str::to_owned);
+        let mut answer = answer;
+        let body = answer.take_body().collect().await;
         let body: Bytes = match body {
             Ok(body) => body.to_bytes(),
             Err(error) => return Err((error::no_answer(call, error.as_ref()), true)),
         };
-        let output = match serde_json::from_slice(&body) {
-            Ok(Value::Object(output)) => Some(output),
-            _ => None,
-        };
-        let hint = format!(
-            "a proxy, or an endpoint that is not that of AWS? see {}, HTTPS_PROXY and NO_PROXY",
-            service.variable
-        );
         if status.is_success() {
-            return output.ok_or_else(|| {
-                let why = "the answer is not that of the API";
-                (
-                    Error::new(Kind::Other, call.what, why).with_hint(hint),
-                    false,
-                )
-            });
+            return match serde_json::from_slice(&body) {
+                Ok(Value::Object(output)) => Ok(output),
+                _ => Err((error::senseless(call), false)),
+            };
         }
         let body = String::from_utf8_lossy(&body);
-        let error = error::service_error(
-            call,
-            &self.0.context,
-            status.as_u16(),
-            reply::code(header.as_deref(), &body).as_deref(),
-            reply::message(&body).as_deref(),
-        );
+        let code = reply::code(header.as_deref(), &body);
+        let message = reply::message(&body);
+        let refusal = Refusal::new(&answer, code.as_deref(), message.as_deref());
+        let error = error::service_error(call, &self.0.context, &refusal);
         let again = error.is_transient();
-        Err(match error.code() {
-            Some(_) => (error, again),
-            None => (error.with_hint(hint), again),
-        })
+        Err((error, again))
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod certificate;
+mod clock;
 mod config;
 mod credentials;
 mod dial;
@@ -56,6 +57,7 @@ use url::Url;
 
 pub use access::AccessWish;
 pub use certificate::Issuer;
+pub use clock::{CLOCK_FIX, clock_text};
 pub use config::{Options, profiles, ssm_endpoint_for};
 pub use ecs::{Agent, Container, Task};
 pub use endpoint::{Endpoint, Service};

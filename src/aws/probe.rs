@@ -11,12 +11,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-use super::Aws;
 use super::dial::{Dial, DialError};
 use super::endpoint::Service;
 use super::error::{self, Error, Kind};
 use super::reply::{self, Reply};
 use super::sign::{self, Unsigned};
+use super::{Aws, clock};
 
 /// The longest answer that is read, in bytes.
 const ANSWER: usize = 4 << 20;
@@ -144,7 +144,7 @@ impl Prober {
         let (head, body) = answer.into_parts();
         let ended = clock.now();
         let header = |name: &str| head.headers.get(name)?.to_str().ok();
-        let ahead = header(reply::DATE).and_then(|date| reply::ahead(date, begun, ended));
+        let ahead = header(clock::DATE).and_then(|date| clock::ahead(date, begun, ended));
         let error_type = header(reply::ERROR_TYPE).map(str::to_owned);
         let body = Limited::new(body, ANSWER).collect().await;
         let body = body.map_err(|error| other(error.to_string()))?.to_bytes();

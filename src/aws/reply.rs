@@ -1,17 +1,11 @@
-//! What services answer, where no SDK reads it: errors by their names, and the time.
+//! What services answer, where no SDK reads it: errors by their names.
 
-use std::time::SystemTime;
-
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
 use serde_json::Value;
 
 use super::error::one_line;
 
 /// The header that names an error.
 pub(super) const ERROR_TYPE: &str = "x-amzn-errortype";
-/// The header that has the service's time.
-pub(super) const DATE: &str = "date";
 
 /// What a service answered.
 #[derive(Clone, Debug)]
@@ -83,18 +77,6 @@ fn text(json: &Value, keys: [&str; 2]) -> Option<String> {
     found.map(str::to_owned)
 }
 
-/// Seconds that a service's clock is ahead of this machine's, by the `Date` of an answer to a
-/// call that took from `begun` to `ended`: within that, no clock is off.
-pub(super) fn ahead(date: &str, begun: SystemTime, ended: SystemTime) -> Option<i64> {
-    let date = DateTime::from_str(date, Format::HttpDate).ok()?.secs();
-    let (begun, ended) = (DateTime::from(begun).secs(), DateTime::from(ended).secs());
-    Some(match date {
-        date if date < begun - 1 => date - begun,
-        date if date > ended + 1 => date - ended,
-        _ => 0,
-    })
-}
-
 impl Reply {
     pub(super) fn new(
         status: u16,
@@ -145,22 +127,5 @@ mod tests {
         }
         let good = Reply::new(200, None, "<Code>16</Code>".to_owned(), None);
         assert_eq!((good.is_denied(), good.code), (false, None));
-    }
-
-    #[test]
-    fn clocks_are_compared_with_the_time_of_the_call() {
-        let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-        let date = "Tue, 24 Nov 2026 20:38:00 GMT";
-        let sent = 1_795_552_680;
-        for (begun, ended, expected) in [
-            (sent, sent, 0),
-            (sent - 60, sent + 60, 0),
-            (sent - 1, sent - 1, 0),
-            (sent - 600, sent - 599, 599),
-            (sent + 600, sent + 601, -600),
-        ] {
-            assert_eq!(ahead(date, at(begun), at(ended)), Some(expected));
-        }
-        assert_eq!(ahead("yesterday", at(0), at(0)), None);
     }
 }

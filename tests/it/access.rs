@@ -137,6 +137,61 @@ fn a_refusal_is_told_and_a_request_made_before_can_be_gone_on_with() {
 }
 
 #[test]
+fn requests_that_come_to_nothing_are_told_with_the_way_on() {
+    let loopback = loopback();
+    let words = [
+        "start-session",
+        "--target",
+        GUARDED,
+        "--request-access",
+        "x",
+    ];
+    for (count, (status, why, hint)) in [
+        ("Revoked", "it was revoked", "ask those who approve"),
+        ("Expired", "it has expired", "--request-access REASON"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let running = spawn(ssmx(&loopback, &words));
+        asked(&loopback, count as u64 + 1);
+        loopback.decide_access(status);
+        let done = running.finish();
+        assert_eq!(done.code(), Some(254), "{done:?}");
+        assert!(done.stderr.contains(why), "{done:?}");
+        assert!(done.stderr.contains(hint), "{done:?}");
+    }
+    for operation in ["StartAccessRequest", "GetAccessToken"] {
+        loopback.deny(operation, true);
+        let done = run_without_input(ssmx(&loopback, &words));
+        loopback.deny(operation, false);
+        assert_eq!(done.code(), Some(254), "{done:?}");
+        let action = format!("must allow ssm:{operation}");
+        assert!(done.stderr.contains(&action), "{done:?}");
+    }
+    assert_eq!(loopback.stats().started, 0);
+}
+
+#[test]
+fn trouble_on_the_way_does_not_end_the_wait() {
+    let loopback = loopback();
+    let exec = ["exec", GUARDED, "--request-access", "x", "--", "echo", "in"];
+    for _ in 0..4 {
+        let body = r#"{"__type":"InternalServerError","message":"a moment"}"#;
+        loopback.script("GetAccessToken", 500, body);
+    }
+    let running = spawn(ssmx(&loopback, &exec));
+    asked(&loopback, 1);
+    loopback.decide_access("Approved");
+    let done = running.finish();
+    assert_eq!(
+        (done.text().as_str(), done.code()),
+        ("in\n", Some(0)),
+        "{done:?}"
+    );
+}
+
+#[test]
 fn tunnels_to_one_node_ask_once_and_resume_and_end_by_the_same_credentials() {
     let loopback = loopback();
     let mut forward = ssmx(&loopback, &["forward", GUARDED, "--request-access", "x"]);

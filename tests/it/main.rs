@@ -9,6 +9,8 @@
 mod access;
 mod agent;
 #[cfg(unix)]
+mod api;
+#[cfg(unix)]
 mod aws_cli;
 mod channel;
 #[cfg(unix)]

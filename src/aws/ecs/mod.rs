@@ -166,7 +166,6 @@ impl Aws {
             name: "ecs",
             target: "AmazonEC2ContainerServiceV20141113",
             endpoint: self.0.settings.ecs_endpoint.as_deref(),
-            variable: "AWS_ENDPOINT_URL_ECS",
         };
         let answer = self.call_json(&service, call, operation, input).await;
         answer.map_err(|error| match advice(&error) {

@@ -4,7 +4,9 @@ mod causes;
 mod service;
 
 pub(super) use causes::{chain, find, one_line, plain, seconds};
-pub(super) use service::{Call, Context, from_credentials, from_sdk, no_answer, service_error};
+pub(super) use service::{
+    Call, Context, Refusal, from_credentials, from_sdk, no_answer, senseless, service_error,
+};
 
 /// What services call access keys that they do not know.
 const UNKNOWN_KEYS: [&str; 4] = [

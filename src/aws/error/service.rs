@@ -7,6 +7,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::super::clock;
 use super::super::dial::DialError;
 use super::{Error, Kind, UNKNOWN_KEYS, chain, find, one_line, plain};
 
@@ -42,33 +43,30 @@ where
     }
     match &error {
         SdkError::ServiceError(failure) => {
-            let status = failure.raw().status().as_u16();
-            service_error(
-                call,
-                context,
-                status,
-                failure.err().code(),
-                failure.err().message(),
-            )
+            let (code, message) = (failure.err().code(), failure.err().message());
+            service_error(call, context, &Refusal::new(failure.raw(), code, message))
         }
         SdkError::ResponseError(answer) => {
-            let status = answer.raw().status();
-            if !status.is_success() {
-                return service_error(call, context, status.as_u16(), None, None);
+            if !answer.raw().status().is_success() {
+                return service_error(call, context, &Refusal::new(answer.raw(), None, None));
             }
             let why = chain(&error);
             let why = why.strip_prefix("response error: ").unwrap_or(&why);
-            Error::new(
-                Kind::Other,
-                call.what,
-                format!("the answer is not that of the API ({why})"),
-            )
-            .with_hint("is the endpoint really that of AWS? see --endpoint-url, AWS_ENDPOINT_URL_SSM and HTTPS_PROXY")
+            tracing::debug!(why, "the answer cannot be read");
+            senseless(call)
         }
         SdkError::TimeoutError(_) => Error::new(Kind::Unreachable, call.what, "no answer in time"),
         SdkError::DispatchFailure(_) => no_answer(call, &error),
         _ => Error::new(Kind::Other, call.what, chain(&error)),
     }
+}
+
+/// An answer that is none of the API.
+pub(in crate::aws) fn senseless(call: &Call<'_>) -> Error {
+    Error::new(Kind::Other, call.what, "the answer is not that of the API").with_hint(format!(
+        "a proxy, or an endpoint that is not that of AWS? see --endpoint-url, {} and HTTPS_PROXY",
+        variable(call)
+    ))
 }
 
 /// A request that got no answer.
@@ -88,50 +86,102 @@ pub(in crate::aws) fn no_answer(call: &Call<'_>, error: &(dyn StdError + 'static
     .with_hint("check the endpoint (http:// or https://?), the network, HTTPS_PROXY and NO_PROXY")
 }
 
+/// An answer that is no success.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::aws) struct Refusal<'a> {
+    status: u16,
+    /// What the service calls the error.
+    code: Option<&'a str>,
+    message: Option<&'a str>,
+    /// When it answered.
+    date: Option<&'a str>,
+    /// Where it sends us.
+    location: Option<&'a str>,
+}
+
+impl<'a> Refusal<'a> {
+    pub(in crate::aws) fn new(
+        answer: &'a HttpResponse,
+        code: Option<&'a str>,
+        message: Option<&'a str>,
+    ) -> Self {
+        Self {
+            status: answer.status().as_u16(),
+            code,
+            message,
+            date: answer.headers().get(clock::DATE),
+            location: answer.headers().get("location"),
+        }
+    }
+}
+
 /// What a service says that refuses, or whatever answers in its place.
 pub(in crate::aws) fn service_error(
     call: &Call<'_>,
     context: &Context,
-    status: u16,
-    code: Option<&str>,
-    message: Option<&str>,
+    refusal: &Refusal<'_>,
 ) -> Error {
-    let Some(code) = code.filter(|code| !code.is_empty()) else {
-        // Whoever this is, it is not the service that refuses.
-        let kind = if status >= 500 {
-            Kind::Unreachable
-        } else {
-            Kind::Other
-        };
-        let mut error = Error::new(
-            kind,
-            call.what,
-            format!("HTTP status {status} without an AWS error in it"),
-        )
-        .with_hint("a proxy, or an endpoint that is not SSM? see --endpoint-url, AWS_ENDPOINT_URL_SSM, HTTPS_PROXY and NO_PROXY");
-        error.transient = status >= 500;
-        return error;
+    let status = refusal.status;
+    let Some(code) = refusal.code.filter(|code| !code.is_empty()) else {
+        return stranger(call, refusal);
     };
     // The service may send the full name, as in `com.amazonaws.ssm#TargetNotConnected`.
     let code = code.rsplit('#').next().unwrap_or(code);
-    let why = match message.map(str::trim).filter(|text| !text.is_empty()) {
+    let why = match refusal
+        .message
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+    {
         Some(message) => format!("{} ({code})", message.trim_end_matches('.')),
         None => code.to_owned(),
     };
     let mut error = Error::new(Kind::Refused, call.what, why);
     error.code = Some(one_line(code));
     error.transient = status >= 500 || is_throttling(code);
-    match service_hint(call, context, code) {
+    match service_hint(call, context, code, refusal.date) {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
+}
+
+/// Whoever this is, it is not the service that refuses.
+fn stranger(call: &Call<'_>, refusal: &Refusal<'_>) -> Error {
+    let status = refusal.status;
+    let kind = match status {
+        500.. => Kind::Unreachable,
+        _ => Kind::Other,
+    };
+    let why = match refusal.location {
+        Some(location) => format!("HTTP status {status}, which leads to {location}"),
+        None => format!("HTTP status {status} without an AWS error in it"),
+    };
+    let mut error = Error::new(kind, call.what, why).with_hint(format!(
+        "a proxy, or an endpoint that is not that of AWS? see --endpoint-url, {}, HTTPS_PROXY and NO_PROXY",
+        variable(call)
+    ));
+    error.transient = status >= 500;
+    error
+}
+
+/// How the user names the endpoint of a service.
+fn variable(call: &Call<'_>) -> String {
+    let service = call.action.split(':').next().unwrap_or_default();
+    format!(
+        "AWS_ENDPOINT_URL_{}",
+        service.to_uppercase().replace('-', "_")
+    )
 }
 
 fn is_throttling(code: &str) -> bool {
     code.contains("Throttl") || code == "TooManyRequestsException" || code == "RequestLimitExceeded"
 }
 
-fn service_hint(call: &Call<'_>, context: &Context, code: &str) -> Option<String> {
+fn service_hint(
+    call: &Call<'_>,
+    context: &Context,
+    code: &str,
+    date: Option<&str>,
+) -> Option<String> {
     let action = call.action;
     Some(match code {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
@@ -142,7 +192,10 @@ fn service_hint(call: &Call<'_>, context: &Context, code: &str) -> Option<String
             context.renew
         ),
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" => {
-            "check the secret key, the region and this machine's clock".to_owned()
+            let clock = date.and_then(clock::advice);
+            clock.unwrap_or_else(|| {
+                "check the secret key, the region and this machine's clock".to_owned()
+            })
         }
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => {
             let request = match action {

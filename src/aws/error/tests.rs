@@ -1,5 +1,7 @@
 use super::causes::MAX_TEXT;
 use super::*;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::body::SdkBody;
 
 fn call() -> Call<'static> {
     Call {
@@ -12,6 +14,11 @@ fn context() -> Context {
     Context {
         renew: "run `aws sso login --profile dev`".to_owned(),
     }
+}
+
+fn refuse(status: u16, code: Option<&str>, message: Option<&str>) -> Error {
+    let answer = HttpResponse::new(status.try_into().expect("a status"), SdkBody::empty());
+    service_error(&call(), &context(), &Refusal::new(&answer, code, message))
 }
 
 #[test]
@@ -31,7 +38,7 @@ fn service_errors_carry_code_and_hint() {
         ("InvalidDocument", "--document-name", false),
     ];
     for (code, hint, transient) in cases {
-        let error = service_error(&call(), &context(), 400, Some(code), Some("Said so."));
+        let error = refuse(400, Some(code), Some("Said so."));
         assert_eq!(error.kind(), Kind::Refused, "{code}");
         assert_eq!(error.code(), Some(code));
         assert!(error.hint().unwrap_or_default().contains(hint), "{code}");
@@ -45,13 +52,7 @@ fn service_errors_carry_code_and_hint() {
 
 #[test]
 fn full_names_lose_their_namespace() {
-    let error = service_error(
-        &call(),
-        &context(),
-        400,
-        Some("com.amazonaws.ssm#TargetNotConnected"),
-        None,
-    );
+    let error = refuse(400, Some("com.amazonaws.ssm#TargetNotConnected"), None);
     assert_eq!(error.code(), Some("TargetNotConnected"));
     assert_eq!(
         error.to_string(),
@@ -61,7 +62,7 @@ fn full_names_lose_their_namespace() {
 
 #[test]
 fn answers_that_are_not_aws_name_the_status() {
-    let error = service_error(&call(), &context(), 503, None, None);
+    let error = refuse(503, None, None);
     assert!(error.to_string().contains("503"));
     assert!(error.is_transient());
     assert!(error.hint().is_some());

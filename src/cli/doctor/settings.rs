@@ -13,7 +13,8 @@ use super::super::report::{self, CONFIGURATION};
 use super::super::settings::Source;
 use super::check::Check;
 use super::{LIMIT, Verdict, advice, verdict};
-use crate::aws::{self, Aws, Prober, Reply, Service};
+use crate::aws::{self, Aws, CLOCK_FIX, Prober, Reply, Service, clock_text};
+use crate::text::span;
 
 /// How long a person may take who is asked for a code.
 const PERSON: Duration = Duration::from_secs(120);
@@ -170,36 +171,20 @@ pub fn clock(ahead: &[i64]) -> Check {
         return Check::skipped(ID, "the clock could not be compared with that of AWS");
     };
     let off = ahead.saturating_abs();
-    let way = if ahead > 0 { "behind" } else { "ahead of" };
-    let text = format!(
-        "this machine's clock is {} {way} that of AWS",
-        span(Duration::from_secs(off.unsigned_abs()))
-    );
-    let fix = "set the clock, by NTP: `timedatectl set-ntp true` (Linux), `sudo sntp -sS time.apple.com` (macOS), `w32tm /resync` (Windows)";
+    let text = clock_text(ahead);
     let check = if off >= SKEW.0 {
         Check::failed(
             ID,
             CONFIGURATION,
             format!("{text}; it takes no signature that is 5 min off"),
         )
-        .fix(fix)
+        .fix(CLOCK_FIX)
     } else if off >= SKEW.1 {
-        Check::warning(ID, text).fix(fix)
+        Check::warning(ID, text).fix(CLOCK_FIX)
     } else {
         Check::ok(ID, "this machine's clock goes with that of AWS")
     };
     check.detail("SecondsBehind", Value::from(ahead))
-}
-
-/// A duration for people, in its largest unit or two.
-pub fn span(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 #[cfg(test)]
@@ -218,19 +203,6 @@ mod tests {
         ];
         for (ahead, status) in cases {
             assert_eq!(clock(&ahead).status, status, "{ahead:?}");
-        }
-    }
-
-    #[test]
-    fn spans_have_a_unit() {
-        let spans = [
-            (5, "5 s"),
-            (180, "3 min"),
-            (7200, "2 h"),
-            (172_800, "2 days"),
-        ];
-        for (seconds, text) in spans {
-            assert_eq!(span(Duration::from_secs(seconds)), text);
         }
     }
 }

@@ -12,9 +12,10 @@ use super::super::report::REFUSED;
 use super::check::{Check, Status};
 use super::facts::{Facts, TIER, Verdict, verdict};
 use super::node::Node;
-use super::settings::{Caller, span};
+use super::settings::Caller;
 use super::{ecs, node};
 use crate::aws::{Prober, Reply, Service, regions_beside};
+use crate::text::span;
 
 /// All checks of a target.
 pub async fn checks(
