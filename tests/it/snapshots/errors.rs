@@ -25,7 +25,7 @@ fn usage() -> Transcript {
         &["exec", "i-1"],
         &["exec", "i-1", "df"],
         &["exec", "--", "df"],
-        &["exec", "--targets", "web", "--", "df"],
+        &["exec", "--targets", "Role=web", "--", "df"],
         &["exec", "--targets", "tag:Role=web", "i-1", "--", "df"],
         &["exec", "-t", "--timeout", "3", "i-1", "--", "df"],
         &["cp"],
