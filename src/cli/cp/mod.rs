@@ -155,6 +155,10 @@ fn report(failure: CopyFailure) -> anyhow::Result<u8> {
 
 /// Which way, and on what target.
 fn plan(paths: &[OsString]) -> Result<(String, Plan), Failure> {
+    if paths.iter().any(|path| path.is_empty()) {
+        return Err(Failure::usage("a path is empty")
+            .hint("the directory that one is in is . here and TARGET: on a node"));
+    }
     let mut places: Vec<Place> = paths.iter().map(|path| Place::parse(path)).collect();
     let Some(to) = places.pop().filter(|_| !places.is_empty()) else {
         return Err(Failure::usage("nothing to copy"));
@@ -220,7 +224,9 @@ mod tests {
 
     #[test]
     fn one_side_is_a_node() {
-        let cases: [(&[&str], &str); 11] = [
+        let cases: [(&[&str], &str); 13] = [
+            (&["", "i-1:"], "a path is empty"),
+            (&["i-1:a", ""], "a path is empty"),
             (&["a", "i-1:/b"], "i-1 up 1 /b"),
             (&["a", "b", "i-1:"], "i-1 up 2 ."),
             (&["-", "i-1:b"], "i-1 up 1 b"),

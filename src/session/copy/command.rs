@@ -47,6 +47,8 @@ pub enum Command<'a> {
         skip: u64,
         /// How many to send.
         count: usize,
+        /// How many bytes to send at most, if that is no whole number of units.
+        length: Option<usize>,
         /// How to send them.
         encoding: Encoding,
         /// What EF is swapped with, if they are raw.
@@ -107,6 +109,7 @@ impl Command<'_> {
                 path,
                 skip,
                 count,
+                length,
                 encoding,
                 swap,
             } => {
@@ -115,9 +118,10 @@ impl Command<'_> {
                     (Encoding::Raw, None) => "raw".to_owned(),
                     (Encoding::Raw, Some(byte)) => format!("{byte:03o}"),
                 };
+                let length = length.map_or_else(String::new, |length| format!(" {length}"));
                 about(
                     path,
-                    format_args!("gd {id} \"$a\" {skip} {count} {encoding}"),
+                    format_args!("gd {id} \"$a\" {skip} {count} {encoding}{length}"),
                 )
             }
             Self::Sum(path, Some(length)) => about(path, format_args!("gs {id} \"$a\" {length}")),
@@ -148,6 +152,7 @@ mod tests {
             path,
             skip: 4,
             count: 2,
+            length: (encoding == Encoding::Base64).then_some(70_000),
             encoding,
             swap,
         };
@@ -187,7 +192,7 @@ mod tests {
             ),
             (
                 read(Encoding::Base64, Some(1)),
-                format!("{a}gd 7 \"$a\" 4 2 base64"),
+                format!("{a}gd 7 \"$a\" 4 2 base64 70000"),
             ),
             (Command::Sum(path, None), format!("{a}gs 7 \"$a\" ''")),
             (Command::Sum(path, Some(1)), format!("{a}gs 7 \"$a\" 1")),

@@ -29,6 +29,15 @@ pub fn lines(data: &[u8]) -> Bytes {
     out.freeze()
 }
 
+/// How long so many bytes are in lines of base64.
+pub fn lines_length(length: usize) -> usize {
+    let rest = match length % LINE.0 {
+        0 => 0,
+        rest => rest.div_ceil(3) * 4 + 1,
+    };
+    length / LINE.0 * (LINE.1 + 1) + rest
+}
+
 /// Swaps EF with that byte, as `tr` did.
 pub fn swapped(data: Bytes, swap: Option<u8>) -> Bytes {
     let Some(other) = swap else {
@@ -62,6 +71,7 @@ mod tests {
         for length in [0, 1, 56, 57, 58, 114, 256] {
             let data = &all[..length];
             let text = lines(data);
+            assert_eq!(text.len(), lines_length(length));
             assert!(
                 text.split(|&byte| byte == b'\n')
                     .all(|line| line.len() <= 76)

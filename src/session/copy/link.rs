@@ -108,13 +108,22 @@ impl Link {
         self.next_id += 1;
         self.due.push_back((id, command.most()));
         self.push(command.line(id).into());
-        if let Some(body) = body {
-            self.push(body);
-        }
+        self.feed(body.unwrap_or_default()).await?;
+        Ok(id)
+    }
+
+    /// Sends some of the bytes that belong behind the latest command. Waits while much waits to be
+    /// sent.
+    ///
+    /// # Errors
+    ///
+    /// The session is over, or a signal came.
+    pub async fn feed(&mut self, body: Bytes) -> Result<(), CopyFailure> {
+        self.push(body);
         while self.out_bytes > AHEAD {
             self.step().await?;
         }
-        Ok(id)
+        Ok(())
     }
 
     /// The answer to the next command that has none yet.

@@ -47,6 +47,7 @@ mod part;
 mod remote_path;
 mod script;
 mod status;
+mod stride;
 mod sum;
 mod upload;
 
@@ -60,7 +61,7 @@ pub use upload::{Source, Upload};
 
 use failure::{local, remote};
 
-/// What goes at a time, in bytes: a command's worth.
+/// What is read and written at a time, in bytes, and the least that goes by one command.
 const BLOCK: usize = 256 * 1024;
 /// What the node counts in, in bytes.
 const UNIT: usize = 64 * 1024;

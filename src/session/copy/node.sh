@@ -119,6 +119,8 @@ wb() {
         p=$q
         r "$1 ok" $w "${y%% *}" "${z%% *}"
     else
+        # Some shells say so of whatever is wrong with a path.
+        case $e in *nonexist*) e=$(sta "$q") ;; esac
         er "$1" "$e"
     fi
 }
@@ -206,16 +208,25 @@ li() {
     if e=$(ln -s "$2" "$3" 2>&1); then r "$1 ok"; else er "$1" "$e"; fi
 }
 
-# gd ID PATH SKIP COUNT ENCODING: blocks of 64 KiB.
+# gd ID PATH SKIP COUNT ENCODING [LENGTH]: blocks of 64 KiB, in all no more than that length: a file
+# may have grown. Only a file that cannot be read needs a process more, to tell why.
 gd() {
-    if ! e=$({ : <"$2"; } 2>&1); then er "$1" "$e"; return; fi
+    if ! { [ -f "$2" ] && [ -r "$2" ]; } && ! e=$({ : <"$2"; } 2>&1); then er "$1" "$e"; return; fi
     r "$1 data"
     case $5 in
-    raw) dd if="$2" bs=65536 skip="$3" count="$4" >&3 ;;
-    base64) dd if="$2" bs=65536 skip="$3" count="$4" | en >&3 ;;
-    *) dd if="$2" bs=65536 skip="$3" count="$4" | tr "\\357\\$5" "\\$5\\357" >&3 ;;
+    raw) bl "$2" "$3" "$4" "$6" >&3 ;;
+    base64) bl "$2" "$3" "$4" "$6" | en >&3 ;;
+    *) bl "$2" "$3" "$4" "$6" | tr "\\357\\$5" "\\$5\\357" >&3 ;;
     esac
     printf '\n@%s %s end\n' "$N" "$1" >&3
+}
+
+bl() {
+    if [ -n "$4" ]; then
+        dd if="$1" bs=65536 skip="$2" count="$3" | hd "$4"
+    else
+        dd if="$1" bs=65536 skip="$2" count="$3"
+    fi
 }
 
 # gs ID PATH LENGTH: the checksum of so many bytes, or of all.

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use super::kept::Kept;
 use super::local::{give, part_of};
 
+/// As many as Linux follows.
+const MOST_LINKS: usize = 40;
+
 /// A file that is being written: a part of it in its place's directory, or a device itself.
 #[derive(Debug)]
 pub struct Part {
@@ -30,7 +33,7 @@ impl Part {
         let is_link = found.as_ref().is_ok_and(Metadata::is_symlink);
         let (place, found) = match is_link && named {
             true => {
-                let place = fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
+                let place = fs::canonicalize(place).or_else(|_| led_by_links(place))?;
                 let found = fs::metadata(&place);
                 (place, found)
             }
@@ -132,6 +135,20 @@ impl Part {
             let _ = fs::remove_file(part);
         }
     }
+}
+
+/// Where links lead that lead to nothing yet.
+fn led_by_links(place: &Path) -> io::Result<PathBuf> {
+    let mut place = place.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&place) {
+            // An absolute one replaces all of it.
+            Ok(text) => place.set_file_name(text),
+            Err(_) => return Ok(place),
+        }
+    }
+    // As the system calls it.
+    fs::metadata(&place).map(|_| place)
 }
 
 /// Opens a part that an earlier copy left, or a new one; in a directory for all, others may have

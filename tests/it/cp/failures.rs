@@ -2,13 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Stdio;
 
 use ssmx::loopback::Options;
 
-use super::{Node, node, noise};
+use super::{Node, Shell, node, noise};
 use crate::support::{DEADLINE, run, run_without_input, spawn};
 
 /// Runs it to its end, which must be a failure told on one line, and perhaps advice on another.
@@ -80,17 +81,16 @@ fn the_reason_is_told() {
                 "none/: is not a directory of the node",
             ),
             (here("a"), remote("a/b"), "a/b on the node: Not a directory"),
+            (
+                here("a"),
+                remote("none/x"),
+                "none/x on the node: No such file or directory",
+            ),
         ];
         for (from, to, expected) in cases {
             let error = failing(&node, 255, &[&from, &to]);
-            // Shells differ in some.
-            let error = error
-                .replace("nonexistent directory", "Not a directory")
-                .replace("Directory nonexistent", "Not a directory");
             assert_eq!(error, expected, "{shell:?} {from:?} {to:?}");
         }
-        let missing = failing(&node, 255, &[&here("a"), &remote("none/x")]);
-        assert!(missing.starts_with("none/x on the node: "), "{missing}");
         node.assert_clean();
     }
 }
@@ -282,4 +282,66 @@ fn an_interrupt_while_standard_input_is_silent_ends_it() {
         "{}",
         done.stderr
     );
+}
+
+#[test]
+fn a_path_that_is_empty_starts_no_session() {
+    let node = node();
+    for (from, to) in [("".into(), node.remote("a")), (node.remote("a"), "".into())] {
+        assert_eq!(failing(&node, 252, &[&from, &to]), "a path is empty");
+    }
+    assert_eq!(node.loopback.stats().started, 0);
+}
+
+#[test]
+fn a_file_that_becomes_shorter_is_told_and_nothing_is_left() {
+    let node = node();
+    fs::write(node.here("a"), noise(8 << 20, 1)).unwrap();
+    let running = spawn(node.cp(&[node.here("a").as_ref(), &node.remote("b")]));
+    assert!(
+        node.loopback
+            .wait_for(|stats| stats.messages_to_agent > 1000, DEADLINE)
+    );
+    fs::write(node.here("a"), "").unwrap();
+    let done = running.finish();
+    assert_eq!(done.code(), Some(255));
+    assert!(
+        done.stderr
+            .ends_with("/a: became shorter while it was read\n"),
+        "{}",
+        done.stderr
+    );
+    assert!(!node.home("b").exists());
+    node.assert_clean();
+}
+
+#[test]
+fn what_a_file_grows_by_meanwhile_is_left_out() {
+    for shell in [None, Shell::Busybox.path()] {
+        let node = Node::new(shell.as_deref(), "exec", Options::default());
+        let content = noise((6 << 20) + 1, 1);
+        let ways = [
+            (node.here("a"), node.remote("b"), node.home("b")),
+            (node.home("a"), node.here("b").into(), node.here("b")),
+        ];
+        for (from, to, place) in ways {
+            fs::write(&from, &content).unwrap();
+            let source = match from == node.here("a") {
+                true => from.clone().into_os_string(),
+                false => node.remote("a"),
+            };
+            let before = node.loopback.stats();
+            let running = spawn(node.cp(&[&source, &to]));
+            assert!(node.loopback.wait_for(
+                |stats| stats.messages_to_agent - before.messages_to_agent > 1000,
+                DEADLINE
+            ));
+            let mut file = fs::File::options().append(true).open(&from).unwrap();
+            file.write_all(&noise(100_000, 2)).unwrap();
+            let done = running.finish();
+            assert_eq!((done.code(), done.stderr.as_str()), (Some(0), ""));
+            assert!(fs::read(place).unwrap() == content, "{source:?}");
+        }
+        node.assert_clean();
+    }
 }

@@ -135,16 +135,20 @@ fn what_is_replaced_keeps_its_mode_and_links_lead_on() {
         fs::write(at("old"), "old").unwrap();
         fs::set_permissions(at("old"), fs::Permissions::from_mode(0o640)).unwrap();
         symlink("old", at("link")).unwrap();
+        symlink("not there", at("dangling")).unwrap();
         fs::write(at("new"), "new").unwrap();
         fs::set_permissions(at("new"), fs::Permissions::from_mode(0o755)).unwrap();
     }
     node.copy(&[node.here("new").as_ref(), &node.remote("link")]);
     node.copy(&[&node.remote("new"), node.here("link").as_ref()]);
+    node.copy(&[node.here("new").as_ref(), &node.remote("dangling")]);
+    node.copy(&[&node.remote("new"), node.here("dangling").as_ref()]);
     node.copy(&[node.here("new").as_ref(), &node.remote("fresh")]);
     node.copy(&[&node.remote("new"), node.here("fresh").as_ref()]);
     for directory in ["home", "here"] {
         let at = |name| node.directory.path().join(directory).join(name);
-        assert!(at("link").is_symlink());
+        assert!(at("link").is_symlink() && at("dangling").is_symlink());
+        assert_eq!(fs::read(at("not there")).unwrap(), b"new");
         assert_eq!(fs::read(at("old")).unwrap(), b"new");
         assert_eq!(fs::metadata(at("old")).unwrap().mode() & 0o777, 0o640);
         assert_eq!(fs::metadata(at("fresh")).unwrap().mode() & 0o100, 0o100);
@@ -223,48 +227,4 @@ fn a_terminal_sees_progress() {
         node.loopback.stats().ended == 2
     });
     assert_eq!(terminal.finish(), 0);
-}
-
-/// `SSMX_TEST_CP_BYTES=1000000000 cargo test -- --ignored --nocapture copies_of_any_size`
-#[test]
-#[ignore = "takes minutes"]
-fn copies_of_any_size_over_connections_that_fail() {
-    let bytes = std::env::var("SSMX_TEST_CP_BYTES");
-    let bytes: u64 = bytes.map_or(100_000_000, |text| text.parse().expect("a number"));
-    let faults = Faults {
-        cuts: (1..10).map(|n| Cut::AfterBytes(n * bytes / 20)).collect(),
-        ..Faults::default()
-    };
-    let node = Node::new(
-        None,
-        "exec",
-        Options {
-            faults,
-            ..Options::default()
-        },
-    );
-    let made = std::process::Command::new("sh")
-        .args([
-            "-c",
-            "head -c \"$0\" /dev/urandom >\"$1\"",
-            &bytes.to_string(),
-        ])
-        .arg(node.here("a"))
-        .status();
-    assert!(made.unwrap().success());
-    for (from, to) in [
-        (node.here("a").into_os_string(), node.remote("b")),
-        (node.remote("b"), node.here("c").into_os_string()),
-    ] {
-        let began = std::time::Instant::now();
-        let status = node.cp(&[&from, &to]).status().unwrap();
-        assert!(status.success());
-        eprintln!("{bytes} bytes in {:?}", began.elapsed());
-    }
-    let same = std::process::Command::new("cmp")
-        .args([node.here("a"), node.here("c")])
-        .status();
-    assert!(same.unwrap().success());
-    eprintln!("{} resumes", node.loopback.stats().resumes);
-    node.assert_clean();
 }

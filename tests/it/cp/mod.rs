@@ -3,24 +3,27 @@
 mod failures;
 mod files;
 mod hostile;
+mod large;
 mod resume;
 mod trees;
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::fs::{self, File};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ssmx::loopback::{Loopback, Options};
 use tempfile::TempDir;
 
-use crate::support::{Finished, SSMX, command, run_without_input};
+use crate::support::{DEADLINE, Finished, SSMX, command, run_without_input};
 
 /// A node whose sessions have a shell of their own, a home, and perhaps few other programs.
 struct Node {
     loopback: Loopback,
     directory: TempDir,
+    /// All processes of sessions hold the other end of this pipe.
+    processes: File,
 }
 
 /// What the node's `sh` is.
@@ -74,9 +77,17 @@ impl Node {
             Some(shell) => symlink(shell, at("programs").join("sh")).unwrap(),
             None => {}
         }
+        let made = Command::new("mkfifo").arg(at("processes")).status();
+        assert!(made.unwrap().success());
+        let processes = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(at("processes"))
+            .unwrap();
         let script = format!(
-            "#!/bin/sh\nHOME={}\nPATH={path}\nexport HOME PATH\n{run} sh \"$@\"\n",
-            at("home").display()
+            "#!/bin/sh\nHOME={}\nPATH={path}\nexport HOME PATH\nexec 9>{}\n{run} sh \"$@\"\n",
+            at("home").display(),
+            at("processes").display(),
         );
         fs::write(at("shell"), script).unwrap();
         fs::set_permissions(at("shell"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -89,7 +100,19 @@ impl Node {
         Self {
             loopback: loopback.expect("loopback starts"),
             directory,
+            processes,
         }
+    }
+
+    /// Waits until no process of any session so far is left: what they write is written.
+    fn wait_for_processes(&self) {
+        let mut ends = [rustix::event::PollFd::new(
+            &self.processes,
+            rustix::event::PollFlags::empty(),
+        )];
+        let limit = rustix::event::Timespec::try_from(DEADLINE).unwrap();
+        let ended = rustix::event::poll(&mut ends, Some(&limit)).unwrap();
+        assert_eq!(ended, 1, "a process is left");
     }
 
     /// One of each shell that is here.

@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+
+use ssmx::loopback::Stats;
 
 use super::{Node, node, noise};
 use crate::support::{DEADLINE, kill, run_without_input, spawn};
@@ -13,19 +13,20 @@ const SIZE: usize = 8 << 20;
 
 /// Messages both ways so far.
 fn messages(node: &Node) -> u64 {
-    let stats = node.loopback.stats();
+    all_messages(&node.loopback.stats())
+}
+
+fn all_messages(stats: &Stats) -> u64 {
     stats.messages_to_agent + stats.messages_to_client
 }
 
-/// Interrupts a copy once `part` has begun to grow; how much it had.
+/// Interrupts a copy in the middle; how much there is then.
 fn interrupt(node: &Node, command: Command, part: &std::path::Path, signal: &str) -> u64 {
+    let before = messages(node);
     let running = spawn(command);
-    let deadline = Instant::now() + DEADLINE;
-    let enough = || fs::metadata(part).is_ok_and(|part| part.len() > SIZE as u64 / 2);
-    while !enough() {
-        assert!(Instant::now() < deadline, "nothing grows");
-        sleep(Duration::from_millis(1));
-    }
+    // A KiB is a message and its acknowledgement.
+    let half = |stats: &Stats| all_messages(stats) - before > SIZE as u64 / 1024;
+    assert!(node.loopback.wait_for(half, DEADLINE), "nothing comes");
     kill(running.id(), signal);
     let done = running.finish();
     assert_eq!(done.stderr, "");
@@ -36,8 +37,8 @@ fn interrupt(node: &Node, command: Command, part: &std::path::Path, signal: &str
             assert_eq!(node.loopback.stats().terminated, 1);
         }
     }
-    // What is under way is still written.
-    sleep(Duration::from_millis(200));
+    node.loopback.end_sessions("");
+    node.wait_for_processes();
     fs::metadata(part).expect("the part is left").len()
 }
 

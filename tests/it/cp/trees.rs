@@ -199,7 +199,9 @@ fn what_cannot_be_copied_is_told_and_the_rest_copied() {
             .lines()
             .filter(|line| line.ends_with("pipe: is not a regular file"));
         assert_eq!(pipe.count(), 1, "{}", done.stderr);
-        assert!(done.stderr.contains("copy/a"), "{}", done.stderr);
+        // Nothing of what would be in it is told as well.
+        let in_the_way = done.stderr.lines().filter(|line| line.contains("copy/a"));
+        assert_eq!(in_the_way.count(), 1, "{}", done.stderr);
     }
     for place in [node.home("copy"), node.here("copy")] {
         assert_eq!(fs::read(place.join("a")).unwrap(), b"in the way");

@@ -3,16 +3,21 @@
 
 use std::io::Write as _;
 
+use tokio::time::Instant;
+
 use super::Download;
 use super::flow::{Flow, Pending, Sink, Want};
 use crate::session::copy::command::Command;
 use crate::session::copy::frame::Reply;
 use crate::session::copy::link::Link;
-use crate::session::copy::{BLOCK, CopyFailure, Encoding, UNIT, encoding, local, remote};
+use crate::session::copy::{CopyFailure, Encoding, UNIT, encoding, local, remote};
 use crate::terminal::Output;
 
 /// How often a block is asked for: a file may become shorter meanwhile.
 const TRIES: u8 = 6;
+/// What a block may come short by and be an exception, in bytes: what comes after it is asked for
+/// as before.
+const FEW: usize = 4;
 
 impl Download<'_> {
     pub(super) fn flow(&mut self, number: u64) -> Option<&mut Flow> {
@@ -20,16 +25,25 @@ impl Download<'_> {
         self.flows.get_mut(usize::try_from(at).ok()?)
     }
 
-    pub(super) async fn ask_block(&mut self, number: u64, at: u64) -> Result<(), CopyFailure> {
-        let swap = self.swap.filter(|_| self.link.down == Encoding::Raw);
+    pub(super) async fn ask_block(
+        &mut self,
+        number: u64,
+        at: u64,
+        swap: Option<u8>,
+    ) -> Result<(), CopyFailure> {
+        let swap = swap.filter(|_| self.link.down == Encoding::Raw);
         let Some(flow) = self.flow(number) else {
             return Ok(());
         };
-        let path = flow.remote.clone();
+        let Some(slot) = flow.slots.iter().rfind(|slot| slot.at == at) else {
+            return Ok(());
+        };
+        let (path, length) = (flow.remote.clone(), slot.length);
         let command = Command::Read {
             path: &path,
             skip: at / UNIT as u64,
-            count: BLOCK / UNIT,
+            count: length.div_ceil(UNIT),
+            length: (length % UNIT > 0).then_some(length),
             encoding: self.link.down,
             swap,
         };
@@ -68,17 +82,25 @@ impl Download<'_> {
                 let Some(slot) = flow.slots.iter_mut().find(|slot| slot.at == at) else {
                     return Err(CopyFailure::Garbled("it is data that nobody asked for"));
                 };
+                let length = slot.length;
+                let short = length.saturating_sub(data.len());
                 let data = match down {
                     Encoding::Raw => Some(encoding::swapped(data, swap)),
                     Encoding::Base64 => encoding::decoded(&data),
                 };
                 match data.filter(|data| data.len() == slot.length) {
-                    Some(data) => slot.data = Some(data),
+                    Some(data) => {
+                        slot.data = Some(data);
+                        self.stride.took(length, Instant::now());
+                    }
                     None if slot.tries < TRIES => {
                         slot.tries += 1;
                         // Bytes that are rare beside BF BD.
-                        self.swap = Some(swap.map_or(1, |byte| byte % 0x1f + 1));
-                        return self.ask_block(number, at).await;
+                        let swap = Some(swap.map_or(1, |byte| byte % 0x1f + 1));
+                        if short > FEW {
+                            self.swap = swap;
+                        }
+                        return self.ask_block(number, at, swap).await;
                     }
                     None => {
                         let path = flow.remote.to_string();

@@ -74,6 +74,7 @@ impl Download<'_> {
             while self.ahead >= AHEAD {
                 self.take_one().await?;
             }
+            let stride = self.stride.bytes();
             let Some(flow) = self.flow(number) else {
                 return Ok(());
             };
@@ -81,7 +82,7 @@ impl Download<'_> {
                 break;
             }
             let at = flow.asked;
-            let length = usize::try_from(size - at).unwrap_or(BLOCK).min(BLOCK);
+            let length = usize::try_from(size - at).map_or(stride, |left| left.min(stride));
             flow.asked += length as u64;
             flow.slots.push_back(Slot {
                 at,
@@ -90,7 +91,7 @@ impl Download<'_> {
                 data: None,
             });
             self.ahead += length;
-            self.ask_block(number, at).await?;
+            self.ask_block(number, at, self.swap).await?;
         }
         let Some(flow) = self.flow(number) else {
             return Ok(());

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::link::Link;
 use super::local::name_of;
 use super::status::{Kind, Status};
+use super::stride::Stride;
 use super::{BLOCK, CopyFailure, Manner, RemotePath, remote};
 
 use flow::{Flow, Pending, To};
@@ -19,6 +20,9 @@ use flow::{Flow, Pending, To};
 const AHEAD: usize = 4 * BLOCK;
 /// Commands without an answer so far, at most.
 const PENDING: usize = 64;
+/// The most that goes by one command, in bytes: what comes short by what agents lose of U+FFFD is
+/// asked for again as a whole, and a random file has one in 16 MiB.
+const STRIDE: usize = 2 * BLOCK;
 
 /// Where a copy goes.
 pub enum Destination {
@@ -38,6 +42,8 @@ pub struct Download<'a> {
     pending: VecDeque<Pending>,
     /// Bytes of all slots.
     ahead: usize,
+    stride: Stride,
+    /// What EF is swapped with at first.
     swap: Option<u8>,
     failed: usize,
 }
@@ -52,6 +58,7 @@ impl<'a> Download<'a> {
             first: 0,
             pending: VecDeque::new(),
             ahead: 0,
+            stride: Stride::new(STRIDE),
             swap: None,
             failed: 0,
         }

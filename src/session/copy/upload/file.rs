@@ -4,10 +4,10 @@ use std::fs::{File, Metadata};
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tracing::debug;
 
-use super::{Step, Upload};
+use super::{PENDING, Step, Upload};
 use crate::session::copy::command::Command;
 use crate::session::copy::frame::Reply;
 use crate::session::copy::kept::Kept;
@@ -15,6 +15,9 @@ use crate::session::copy::local::{fill, sum_of};
 use crate::session::copy::sum::Sum;
 use crate::session::copy::{BLOCK, CopyFailure, Encoding, RemotePath, encoding, local, remote};
 use crate::terminal::Input;
+
+/// What is gathered of standard input at most, in bytes.
+const GATHERED: usize = 4 * BLOCK;
 
 impl Upload<'_> {
     pub(super) async fn copy(
@@ -38,13 +41,14 @@ impl Upload<'_> {
             .unwrap_or(path.as_os_str())
             .to_string_lossy();
         let mut sum = Sum::new(self.link.sums);
+        let mut at = 0;
         if size > BLOCK as u64 {
             self.settle(0).await?;
             let Some(there) = self.begin_large(path, size, to).await? else {
                 self.link.watch.begin(&name, Some(size), size);
                 self.link.watch.done();
                 if self.manner.preserve {
-                    self.order(to, Command::Give(to, kept)).await?;
+                    self.order(to, Step::Other, Command::Give(to, kept)).await?;
                 }
                 return Ok(());
             };
@@ -56,27 +60,99 @@ impl Upload<'_> {
                     .map_err(local(path))?;
             }
             self.link.watch.begin(&name, Some(size), there);
+            at = there;
         } else {
-            self.send(&shown, Step::Begin, Command::Begin(to, None), None)
+            self.send(&shown, Step::Begin, Command::Begin(to, None))
                 .await?;
             self.link.watch.begin(&name, Some(size), 0);
         }
-        let mut block = vec![0; BLOCK.min(usize::try_from(size).unwrap_or(BLOCK) + 1)];
-        while self.broken != Some(self.file) {
-            let length = match fill(&mut file, &mut block) {
-                Ok(0) => break,
-                Ok(length) => length,
-                Err(error) => {
-                    self.send(&shown, Step::Other, Command::Abandon, None)
-                        .await?;
-                    return Err(local(path)(error));
-                }
+        // What it grows by meanwhile is not waited for. What seems empty may be as in /proc.
+        let end = if size > 0 { size } else { u64::MAX };
+        while at < end && self.broken != Some(self.file) {
+            let stride = match self.link.up {
+                Encoding::Raw => self.stride.bytes(),
+                Encoding::Base64 => BLOCK,
             };
-            let data = block.get(..length).unwrap_or_default();
-            sum.update(data);
-            self.append(&shown, data).await?;
+            let length = usize::try_from(end - at).map_or(stride, |left| left.min(stride));
+            let read = match size > 0 {
+                true => self.stretch(&shown, &mut file, length, &mut sum).await,
+                false => self.unsized_block(&shown, &mut file, &mut sum).await,
+            };
+            match read {
+                Ok(0) => break,
+                Ok(length) => at += length as u64,
+                Err(Unread::Copy(failure)) => return Err(failure),
+                Err(Unread::File(error)) => {
+                    self.send(&shown, Step::Other, Command::Abandon).await?;
+                    return Err(match error {
+                        Some(error) => local(path)(error),
+                        None => CopyFailure::Unfit {
+                            path: path.display().to_string(),
+                            why: "became shorter while it was read",
+                        },
+                    });
+                }
+            }
         }
         self.finish(&shown, &sum, kept).await
+    }
+
+    /// Sends so many bytes of a file by one command.
+    async fn stretch(
+        &mut self,
+        shown: &Arc<str>,
+        file: &mut File,
+        length: usize,
+        sum: &mut Sum,
+    ) -> Result<usize, Unread> {
+        let mut unread = None;
+        let mut block = vec![0; BLOCK.min(length)];
+        let mut left = length;
+        while left > 0 {
+            let want = left.min(block.len());
+            block.truncate(want);
+            // Once some is promised it is sent, whatever it is.
+            let read = match unread {
+                None => fill(file, &mut block),
+                Some(_) => Ok(want),
+            };
+            match read {
+                Ok(read) if read == want => {}
+                Ok(_) => unread = Some(None),
+                Err(error) => unread = Some(Some(error)),
+            }
+            if unread.is_some() && left == length {
+                break;
+            }
+            sum.update(&block);
+            if left == length {
+                self.append(shown, length).await?;
+            }
+            self.feed(&block).await?;
+            left -= want;
+        }
+        match unread {
+            None => Ok(length),
+            Some(error) => Err(Unread::File(error)),
+        }
+    }
+
+    /// Sends what there is of a file whose size is not known, up to a block.
+    async fn unsized_block(
+        &mut self,
+        shown: &Arc<str>,
+        file: &mut File,
+        sum: &mut Sum,
+    ) -> Result<usize, Unread> {
+        let mut block = vec![0; BLOCK];
+        let length = fill(file, &mut block).map_err(|error| Unread::File(Some(error)))?;
+        block.truncate(length);
+        if length > 0 {
+            sum.update(&block);
+            self.append(shown, length).await?;
+            self.feed(&block).await?;
+        }
+        Ok(length)
     }
 
     /// Begins a file of which a part may be there: how much is; `None` if all is.
@@ -123,10 +199,22 @@ impl Upload<'_> {
         let shown: Arc<str> = to.to_string().into();
         self.file += 1;
         let mut sum = Sum::new(self.link.sums);
-        self.send(&shown, Step::Begin, Command::Begin(to, None), None)
+        self.send(&shown, Step::Begin, Command::Begin(to, None))
             .await?;
         self.link.watch.begin("standard input", None, 0);
-        while self.broken != Some(self.file) {
+        // While the node is busy, what comes is gathered.
+        let mut gathered = BytesMut::new();
+        let mut more = true;
+        while self.broken != Some(self.file) && (more || !gathered.is_empty()) {
+            self.settle(PENDING).await?;
+            let enough = gathered.len() >= self.stride.bytes().min(GATHERED);
+            if enough || (!gathered.is_empty() && (self.pending.is_empty() || !more)) {
+                let data = gathered.split().freeze();
+                sum.update(&data);
+                self.append(&shown, data.len()).await?;
+                self.feed(&data).await?;
+                continue;
+            }
             let chunk = tokio::select! {
                 chunk = input.next() => chunk,
                 stepped = self.link.step() => {
@@ -135,16 +223,12 @@ impl Upload<'_> {
                 }
             };
             match chunk {
-                Some(Ok(chunk)) => {
-                    sum.update(&chunk);
-                    self.append(&shown, &chunk).await?;
-                }
+                Some(Ok(chunk)) => gathered.extend_from_slice(&chunk),
                 Some(Err(error)) => {
-                    self.send(&shown, Step::Other, Command::Abandon, None)
-                        .await?;
+                    self.send(&shown, Step::Other, Command::Abandon).await?;
                     return Err(local("standard input")(error));
                 }
-                None => break,
+                None => more = false,
             }
         }
         let kept = Kept {
@@ -154,14 +238,23 @@ impl Upload<'_> {
         self.finish(&shown, &sum, kept).await
     }
 
-    async fn append(&mut self, shown: &Arc<str>, data: &[u8]) -> Result<(), CopyFailure> {
+    /// Has the node append so many bytes, which are to be [fed](Self::feed).
+    async fn append(&mut self, shown: &Arc<str>, length: usize) -> Result<(), CopyFailure> {
+        let encoded = match self.link.up {
+            Encoding::Raw => length,
+            Encoding::Base64 => encoding::lines_length(length),
+        };
+        let command = Command::Append(encoded, self.link.up);
+        self.send(shown, Step::Append(length), command).await
+    }
+
+    /// In base64 it must be all that was promised, since lines are.
+    async fn feed(&mut self, data: &[u8]) -> Result<(), CopyFailure> {
         let body = match self.link.up {
             Encoding::Raw => Bytes::copy_from_slice(data),
             Encoding::Base64 => encoding::lines(data),
         };
-        let command = Command::Append(body.len(), self.link.up);
-        self.send(shown, Step::Append(data.len()), command, Some(body))
-            .await
+        self.link.feed(body).await
     }
 
     async fn finish(&mut self, shown: &Arc<str>, sum: &Sum, kept: Kept) -> Result<(), CopyFailure> {
@@ -171,6 +264,20 @@ impl Upload<'_> {
             kept,
             preserve,
         };
-        self.send(shown, Step::Finish, command, None).await
+        self.send(shown, Step::Finish, command).await
+    }
+}
+
+/// Why a file was not read as far as it should be.
+enum Unread {
+    /// The copy cannot go on.
+    Copy(CopyFailure),
+    /// The system says why; or there is no more of it.
+    File(Option<std::io::Error>),
+}
+
+impl From<CopyFailure> for Unread {
+    fn from(failure: CopyFailure) -> Self {
+        Self::Copy(failure)
     }
 }

@@ -8,17 +8,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::command::Command;
 use super::frame::Reply;
 use super::link::Link;
 use super::local::bytes_of;
 use super::status::{Kind, Status};
-use super::{CopyFailure, Manner, RemotePath, local};
+use super::stride::Stride;
+use super::{BLOCK, CopyFailure, Manner, RemotePath, local};
 
 /// Commands without an answer so far, at most.
 const PENDING: usize = 96;
+/// The most that goes by one command, in bytes.
+const STRIDE: usize = 16 * BLOCK;
 /// What nodes say when there is no room: the next file would find none either.
 const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 
@@ -37,6 +40,7 @@ enum Step {
     Begin,
     Append(usize),
     Finish,
+    MakeDirectory,
     Other,
 }
 
@@ -54,9 +58,12 @@ pub struct Upload<'a> {
     link: &'a mut Link,
     manner: Manner,
     pending: VecDeque<Pending>,
+    stride: Stride,
     file: u64,
     /// The latest file of which nothing more is wanted.
     broken: Option<u64>,
+    /// What the paths begin with that are in directories which could not be made.
+    lacking: Vec<String>,
     failed: usize,
 }
 
@@ -67,8 +74,10 @@ impl<'a> Upload<'a> {
             link,
             manner,
             pending: VecDeque::new(),
+            stride: Stride::new(STRIDE),
             file: 0,
             broken: None,
+            lacking: Vec::new(),
             failed: 0,
         }
     }
@@ -138,27 +147,38 @@ impl<'a> Upload<'a> {
     }
 
     /// A command that is about a path and none of a file's.
-    async fn order(&mut self, to: &RemotePath, command: Command<'_>) -> Result<(), CopyFailure> {
+    async fn order(
+        &mut self,
+        to: &RemotePath,
+        step: Step,
+        command: Command<'_>,
+    ) -> Result<(), CopyFailure> {
         self.file += 1;
-        self.send(&to.to_string().into(), Step::Other, command, None)
-            .await
+        self.send(&to.to_string().into(), step, command).await
     }
 
+    /// Sends a command; its body, if it has one, is yet to be fed to the link.
     async fn send(
         &mut self,
         path: &Arc<str>,
         step: Step,
         command: Command<'_>,
-        body: Option<Bytes>,
     ) -> Result<(), CopyFailure> {
-        let id = self.link.ask(command, body).await?;
+        self.settle(PENDING).await?;
+        let id = self.link.ask(command, None).await?;
         self.pending.push_back(Pending {
             id,
             file: self.file,
             path: Arc::clone(path),
             step,
         });
-        self.settle(PENDING).await
+        Ok(())
+    }
+
+    /// Whether it is in a directory that could not be made, which was told.
+    fn is_lacking(&self, path: &str) -> bool {
+        let lacks = |directory: &String| path.starts_with(directory.as_str());
+        self.lacking.iter().any(lacks)
     }
 
     /// Waits until at most `left` commands have no answer, and takes the answers that are there.
@@ -170,6 +190,7 @@ impl<'a> Upload<'a> {
             };
             let failure = match (reply, pending.step) {
                 (Reply::Ok(_), Step::Append(length)) => {
+                    self.stride.took(length, Instant::now());
                     self.link.watch.advance(length as u64);
                     continue;
                 }
@@ -178,10 +199,17 @@ impl<'a> Upload<'a> {
                     continue;
                 }
                 (Reply::Ok(_) | Reply::Skip, _) => continue,
-                (Reply::Err(why), _) => CopyFailure::Remote {
-                    path: pending.path.to_string(),
-                    why,
-                },
+                (Reply::Err(_), _) if self.is_lacking(&pending.path) => continue,
+                (Reply::Err(why), step) => {
+                    if let Step::MakeDirectory = step {
+                        let path = pending.path.trim_end_matches('/');
+                        self.lacking.push(format!("{path}/"));
+                    }
+                    CopyFailure::Remote {
+                        path: pending.path.to_string(),
+                        why,
+                    }
+                }
                 (Reply::Sum, _) => CopyFailure::Differs(pending.path.to_string()),
                 (Reply::Data(_), _) => return Err(CopyFailure::Garbled("it is data")),
             };

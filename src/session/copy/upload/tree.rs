@@ -3,7 +3,7 @@
 use std::fs::{self, Metadata};
 use std::path::Path;
 
-use super::Upload;
+use super::{Step, Upload};
 use crate::session::copy::command::Command;
 use crate::session::copy::kept::Kept;
 use crate::session::copy::local::bytes_of;
@@ -19,7 +19,11 @@ impl Upload<'_> {
         let mut directories = Vec::new();
         let mut left = vec![(path.to_owned(), Kept::of(&metadata), to)];
         while let Some((path, kept, to)) = left.pop() {
-            self.order(&to, Command::MakeDirectory(&to)).await?;
+            if self.is_lacking(&to.to_string()) {
+                continue;
+            }
+            self.order(&to, Step::MakeDirectory, Command::MakeDirectory(&to))
+                .await?;
             if self.manner.preserve {
                 directories.push((to.clone(), kept));
             }
@@ -40,6 +44,9 @@ impl Upload<'_> {
                 };
                 let path = entry.path();
                 let to = to.join(&bytes_of(&entry.file_name()));
+                if self.is_lacking(&to.to_string()) {
+                    break;
+                }
                 let metadata = match entry.metadata() {
                     Ok(metadata) => metadata,
                     Err(error) => {
@@ -58,9 +65,15 @@ impl Upload<'_> {
                 }
             }
         }
+        self.settle(0).await?;
         // What is in a directory changes its time, so the innermost go first.
         while let Some((to, kept)) = directories.pop() {
-            self.order(&to, Command::Give(&to, kept)).await?;
+            let inside = to.join(b"");
+            if self.is_lacking(&inside.to_string()) {
+                continue;
+            }
+            self.order(&to, Step::Other, Command::Give(&to, kept))
+                .await?;
         }
         Ok(())
     }
@@ -69,6 +82,7 @@ impl Upload<'_> {
         let text = fs::read_link(path).map_err(local(path))?;
         let text = bytes_of(text.as_os_str());
         let text = &text;
-        self.order(to, Command::MakeLink { text, path: to }).await
+        let command = Command::MakeLink { text, path: to };
+        self.order(to, Step::Other, command).await
     }
 }
