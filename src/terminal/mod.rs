@@ -37,7 +37,7 @@ use unix as os;
 use windows as os;
 
 pub use input::Input;
-pub use notice::{ColorChoice, color_allowed, excerpt, notice, notices, set_color};
+pub use notice::{ColorChoice, color_allowed, draw, excerpt, notice, notices, set_color};
 pub use os::{RawMode, Signals};
 pub use output::Output;
 pub use parent::Parent;

@@ -59,6 +59,15 @@ pub fn notices(texts: &[String]) {
     drop(io::stderr().write_all(text.as_bytes()));
 }
 
+/// Writes a text as it is, such as a bar that is drawn again and again, on the terminal that standard
+/// error is. Should that not take it at once, or belong to another job, it is lost.
+pub fn draw(text: &str) {
+    if os::stderr_takes_a_line() && !os::stderr_is_others() {
+        // There is nobody left to tell of a failure.
+        drop(io::stderr().write_all(text.as_bytes()));
+    }
+}
+
 /// Writes `ssmx: TEXT` as a line of its own on standard error, dim if that may be.
 ///
 /// In raw mode the line starts below the one that the cursor is in, since there may be

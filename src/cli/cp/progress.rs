@@ -1,9 +1,11 @@
 //! What a copy shows on stderr: a bar where that is a terminal, else what matters.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::collections::VecDeque;
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::super::report;
 use crate::session::copy::{CopyFailure, Watch};
@@ -12,6 +14,8 @@ use crate::text::is_harmful;
 
 /// Between two pictures.
 const REFRESH: Duration = Duration::from_millis(100);
+/// What the rate is of.
+const RECENTLY: Duration = Duration::from_secs(5);
 /// Columns where the terminal does not say.
 const COLUMNS: usize = 80;
 
@@ -26,6 +30,8 @@ pub(super) struct Progress {
     done: u64,
     there: u64,
     began: Instant,
+    /// How much was done when it was drawn of late.
+    recent: VecDeque<(Instant, u64)>,
 }
 
 impl Progress {
@@ -39,6 +45,28 @@ impl Progress {
             done: 0,
             there: 0,
             began: Instant::now(),
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// Bytes a second: of late, or of all if it is the `last` word.
+    fn rate(&mut self, now: Instant, last: bool) -> f64 {
+        while self
+            .recent
+            .get(1)
+            .is_some_and(|(at, _)| now.duration_since(*at) >= RECENTLY)
+        {
+            self.recent.pop_front();
+        }
+        let (at, done) = match self.recent.front() {
+            Some(first) if !last => *first,
+            _ => (self.began, self.there),
+        };
+        self.recent.push_back((now, self.done));
+        let seconds = now.duration_since(at).as_secs_f64();
+        match seconds > 0.0 {
+            true => self.done.saturating_sub(done) as f64 / seconds,
+            false => 0.0,
         }
     }
 
@@ -48,21 +76,22 @@ impl Progress {
             return;
         }
         let columns = terminal::size().map_or(COLUMNS, |size| size.cols.into());
+        let now = Instant::now();
+        let rate = self.rate(now, last);
         let line = line(
             &self.name,
-            self.size,
-            self.done,
-            self.there,
-            self.began.elapsed(),
+            (self.done, self.size),
+            rate,
+            now.duration_since(self.began),
             columns.saturating_sub(1),
         );
-        write(&format!("\r{line}\x1b[K"));
-        self.drawn = Some(Instant::now());
+        terminal::draw(&format!("\r{line}\x1b[K"));
+        self.drawn = Some(now);
     }
 
     fn clear(&mut self) {
         if self.drawn.take().is_some() {
-            write("\r\x1b[K");
+            terminal::draw("\r\x1b[K");
         }
     }
 }
@@ -72,6 +101,7 @@ impl Watch for Progress {
         self.name = name.to_owned();
         (self.size, self.done, self.there) = (size, there, there);
         self.began = Instant::now();
+        self.recent.clear();
         self.draw(false);
     }
 
@@ -83,7 +113,7 @@ impl Watch for Progress {
     fn done(&mut self) {
         self.draw(true);
         if self.drawn.take().is_some() {
-            write("\n");
+            terminal::draw("\n");
         }
     }
 
@@ -102,29 +132,18 @@ impl Drop for Progress {
     fn drop(&mut self) {
         // What follows, such as an error, is no part of the bar.
         if self.drawn.take().is_some() {
-            write("\n");
+            terminal::draw("\n");
         }
     }
 }
 
-fn write(text: &str) {
-    // If stderr is gone there is nobody to show it to.
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
-}
-
 fn line(
     name: &str,
-    size: Option<u64>,
-    done: u64,
-    there: u64,
+    (done, size): (u64, Option<u64>),
+    rate: f64,
     elapsed: Duration,
     columns: usize,
 ) -> String {
-    let seconds = elapsed.as_secs_f64();
-    let rate = match seconds > 0.0 {
-        true => done.saturating_sub(there) as f64 / seconds,
-        false => 0.0,
-    };
     let mut right = match size {
         Some(size) => {
             let percent = match size {
@@ -144,14 +163,30 @@ fn line(
         Some(left) if left > 0 && rate >= 1.0 => {
             right.push_str(&format!("  {} left", clock((left as f64 / rate).ceil())));
         }
-        Some(0) => right.push_str(&format!("  {}", clock(seconds))),
+        Some(0) => right.push_str(&format!("  {}", clock(elapsed.as_secs_f64()))),
         _ => {}
     }
-    let room = columns.saturating_sub(right.chars().count() + 2);
-    let name = name.chars().map(|c| if is_harmful(c) { '?' } else { c });
-    let name: String = name.take(room).collect();
-    let line = format!("{name:room$}  {right}");
-    line.chars().take(columns).collect()
+    let room = columns.saturating_sub(right.width() + 2);
+    let name: String = name
+        .chars()
+        .map(|c| if is_harmful(c) { '?' } else { c })
+        .collect();
+    let name = fit(&name, room);
+    // What is left to fill is counted in columns, not in characters.
+    let gap = " ".repeat(room.saturating_sub(name.width()) + 2);
+    let line = format!("{name}{gap}{right}");
+    fit(&line, columns).to_owned()
+}
+
+/// As much of a text as fits.
+fn fit(text: &str, columns: usize) -> &str {
+    let mut width = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        width += c.width().unwrap_or_default();
+        width > columns
+    });
+    text.get(..end.map_or(text.len(), |(at, _)| at))
+        .unwrap_or_default()
 }
 
 /// Decimal units, as rates of networks have them.
@@ -186,23 +221,49 @@ mod tests {
     #[test]
     fn the_line_fits_and_tells() {
         let second = Duration::from_secs(2);
+        let words = |name, sizes, rate, columns| {
+            let line = line(name, sizes, rate, second, columns);
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
         assert_eq!(
-            line("a.iso", Some(10_000_000), 4_000_000, 2_000_000, second, 70),
-            "a.iso                         40%  4.0 MB of 10.0 MB  1.0 MB/s  0:06 left"
-                .replacen("   ", "", 1)
+            words("a.iso", (4_000_000, Some(10_000_000)), 1e6, 70),
+            "a.iso 40% 4.0 MB of 10.0 MB 1.0 MB/s 0:06 left"
         );
-        assert!(line("b", Some(0), 0, 0, Duration::ZERO, 70).contains("100%"));
-        assert!(line("-", None, 1500, 0, second, 70).ends_with("1.5 kB  750 B/s"));
+        assert_eq!(
+            words("日本\u{202e}.iso", (4_000_000, Some(4_000_000)), 1e6, 60),
+            "日本?.iso 100% 4.0 MB of 4.0 MB 1.0 MB/s 0:02"
+        );
+        assert_eq!(words("-", (1500, None), 750.0, 70), "- 1.5 kB 750 B/s");
+        assert!(words("b", (0, Some(0)), 0.0, 70).contains("100%"));
         for columns in [0, 1, 20, 79] {
-            let long = line(
-                &"n".repeat(300),
-                Some(u64::MAX),
-                u64::MAX,
-                0,
-                second,
-                columns,
-            );
-            assert_eq!(long.chars().count(), columns);
+            for name in ["n", "日"] {
+                let name = name.repeat(300);
+                let sizes = (u64::MAX, Some(u64::MAX));
+                let width = line(&name, sizes, 1.0, second, columns).width();
+                assert!(
+                    width <= columns && width + 1 >= columns,
+                    "{columns}: {width}"
+                );
+            }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_is_that_of_late_and_in_the_end_that_of_all() {
+        let mut progress = Progress::new(true);
+        progress.begin("a", Some(1 << 40), 5000);
+        for _ in 0..100 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            progress.done += 1000;
+            progress.rate(Instant::now(), false);
+        }
+        for second in 1..=10 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            progress.done += 3000;
+            let rate = progress.rate(Instant::now(), false);
+            assert_eq!(rate >= 3000.0, second >= 5, "{second} {rate}");
+        }
+        assert!(progress.recent.len() <= 7);
+        assert_eq!(progress.rate(Instant::now(), true).round(), 1182.0);
     }
 }

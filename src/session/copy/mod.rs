@@ -15,6 +15,11 @@
 //! the order of the commands, on lines that begin with the mark, so that noise of the node does no
 //! harm.
 //!
+//! Each command costs the node some processes, a few milliseconds of them, so as much goes by one as
+//! takes a moment ([`stride`]): 256 KiB on slow ways, up to 4 MiB towards the node and 512 KiB from it
+//! on fast ones. Towards the node the bytes of one are fed as they are read, so that memory does not
+//! depend on that.
+//!
 //! # Encoding
 //!
 //! A raw terminal passes all bytes. Agents pass them too, but for one thing: of a U+FFFD (EF BF

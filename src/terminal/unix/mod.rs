@@ -37,6 +37,11 @@ pub(super) fn styles_work() -> bool {
     true
 }
 
+/// Whether standard error is the terminal of another job.
+pub(super) fn stderr_is_others() -> bool {
+    modes::in_background(rustix::stdio::stderr())
+}
+
 /// Whether standard error takes a line at once: nothing that we say is worth being held up for.
 pub(super) fn stderr_takes_a_line() -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -109,7 +109,7 @@ fn set(fd: BorrowedFd<'_>, modes: &Termios) -> io::Result<()> {
 }
 
 /// Whether this is the terminal that controls us, and belongs to another job.
-fn in_background(fd: BorrowedFd<'_>) -> bool {
+pub(super) fn in_background(fd: BorrowedFd<'_>) -> bool {
     termios::tcgetpgrp(fd).is_ok_and(|foreground| foreground != process::getpgrp())
 }
 

@@ -30,6 +30,10 @@ pub(super) fn size() -> Option<Size> {
     (cols != 0 && rows != 0).then_some(Size { cols, rows })
 }
 
+pub(super) fn stderr_is_others() -> bool {
+    false
+}
+
 /// Consoles and files always do; of pipes nobody can tell.
 pub(super) fn stderr_takes_a_line() -> bool {
     true

@@ -345,3 +345,38 @@ fn what_a_file_grows_by_meanwhile_is_left_out() {
         node.assert_clean();
     }
 }
+
+#[test]
+fn a_session_that_ends_in_the_middle_is_told_and_the_next_copy_goes_on() {
+    let node = node();
+    let content = noise(8 << 20, 1);
+    fs::write(node.here("a"), &content).unwrap();
+    for away in [false, true] {
+        let before = node.loopback.stats().messages_to_agent;
+        let running = spawn(node.cp(&[node.here("a").as_ref(), &node.remote("b")]));
+        assert!(
+            node.loopback
+                .wait_for(|stats| stats.messages_to_agent - before > 2000, DEADLINE)
+        );
+        match away {
+            true => node.loopback.set_online(node.loopback.target(), false),
+            false => node.loopback.end_sessions("the session timed out"),
+        }
+        let done = running.finish();
+        assert_eq!(done.code(), Some(255), "{}", done.stderr);
+        assert_eq!(done.stderr.matches("error: ").count(), 1, "{}", done.stderr);
+        if !away {
+            assert!(
+                done.stderr.contains("the session timed out"),
+                "{}",
+                done.stderr
+            );
+        }
+        node.wait_for_processes();
+        assert!(node.home("b.ssmx-part").exists());
+    }
+    node.loopback.set_online(node.loopback.target(), true);
+    node.copy(&[node.here("a").as_ref(), &node.remote("b")]);
+    assert!(fs::read(node.home("b")).unwrap() == content);
+    node.assert_clean();
+}

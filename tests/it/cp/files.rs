@@ -228,3 +228,30 @@ fn a_terminal_sees_progress() {
     });
     assert_eq!(terminal.finish(), 0);
 }
+
+#[test]
+fn each_of_many_files_has_a_line_of_its_own() {
+    let node = node();
+    for (index, name) in ["one", "two", "three"].into_iter().enumerate() {
+        fs::create_dir_all(node.here("tree")).unwrap();
+        fs::write(node.here("tree").join(name), noise(1000 * (index + 1), 5)).unwrap();
+    }
+    let ways = [
+        (node.here("tree").into_os_string(), node.remote("copy")),
+        (node.remote("copy"), node.here("back").into_os_string()),
+    ];
+    for (from, to) in ways {
+        let terminal = Terminal::spawn(&node.cp(&["-r".as_ref(), &from, &to]));
+        terminal.wait_until("a line for each", |screen, _| {
+            let shows = |name, size| {
+                screen.lines().any(|line| {
+                    let words: Vec<&str> = line.split_whitespace().collect();
+                    words.first() == Some(&name)
+                        && line.contains(&format!("100%  {size} kB of {size} kB"))
+                })
+            };
+            shows("one", "1.0") && shows("two", "2.0") && shows("three", "3.0")
+        });
+        assert_eq!(terminal.finish(), 0);
+    }
+}

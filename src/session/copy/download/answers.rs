@@ -25,6 +25,17 @@ impl Download<'_> {
         self.flows.get_mut(usize::try_from(at).ok()?)
     }
 
+    /// Tells that a file begins to come, if that was not told.
+    pub(super) fn show(&mut self, number: u64) {
+        let Some(flow) = self.flow(number) else {
+            return;
+        };
+        let size = flow.size;
+        if let Some((name, there)) = flow.shown.take() {
+            self.link.watch.begin(&name, Some(size), there);
+        }
+    }
+
     pub(super) async fn ask_block(
         &mut self,
         number: u64,
@@ -70,6 +81,7 @@ impl Download<'_> {
             return Err(CopyFailure::Garbled("it belongs to another command"));
         };
         let (number, down) = (pending.flow, self.link.down);
+        self.show(number);
         let Some(flow) = self
             .flow(number)
             .filter(|flow| !matches!(flow.sink, Sink::Gone))

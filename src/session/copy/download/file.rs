@@ -38,6 +38,7 @@ impl Download<'_> {
             sink: Sink::Gone,
             kept,
             size,
+            shown: None,
             sum: Sum::new(self.link.sums),
             slots: VecDeque::new(),
             asked: 0,
@@ -66,9 +67,12 @@ impl Download<'_> {
                 Sink::Part(part)
             }
         };
-        self.link.watch.begin(&shown, Some(size), flow.asked);
+        flow.shown = Some((shown, flow.asked));
         let number = self.first + self.flows.len() as u64;
         self.flows.push_back(flow);
+        if self.flows.len() == 1 {
+            self.show(number);
+        }
         loop {
             self.settle(PENDING).await?;
             while self.ahead >= AHEAD {

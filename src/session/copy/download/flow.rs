@@ -35,6 +35,8 @@ pub(super) struct Flow {
     pub(super) sink: Sink,
     pub(super) kept: Kept,
     pub(super) size: u64,
+    /// What to tell when it begins to come: its name, and how much of it is here.
+    pub(super) shown: Option<(String, u64)>,
     pub(super) sum: Sum,
     /// Asked for and not written, in their order.
     pub(super) slots: VecDeque<Slot>,

@@ -62,9 +62,11 @@ impl Upload<'_> {
             self.link.watch.begin(&name, Some(size), there);
             at = there;
         } else {
-            self.send(&shown, Step::Begin, Command::Begin(to, None))
-                .await?;
-            self.link.watch.begin(&name, Some(size), 0);
+            let step = Step::Begin {
+                name: name.into_owned(),
+                size: Some(size),
+            };
+            self.send(&shown, step, Command::Begin(to, None)).await?;
         }
         // What it grows by meanwhile is not waited for. What seems empty may be as in /proc.
         let end = if size > 0 { size } else { u64::MAX };
@@ -199,9 +201,11 @@ impl Upload<'_> {
         let shown: Arc<str> = to.to_string().into();
         self.file += 1;
         let mut sum = Sum::new(self.link.sums);
-        self.send(&shown, Step::Begin, Command::Begin(to, None))
-            .await?;
-        self.link.watch.begin("standard input", None, 0);
+        let step = Step::Begin {
+            name: "standard input".to_owned(),
+            size: None,
+        };
+        self.send(&shown, step, Command::Begin(to, None)).await?;
         // While the node is busy, what comes is gathered.
         let mut gathered = BytesMut::new();
         let mut more = true;

@@ -37,7 +37,7 @@ pub enum Source {
 /// What an answer is to.
 #[derive(Debug)]
 enum Step {
-    Begin,
+    Begin { name: String, size: Option<u64> },
     Append(usize),
     Finish,
     MakeDirectory,
@@ -189,6 +189,10 @@ impl<'a> Upload<'a> {
                 return Err(CopyFailure::Garbled("it belongs to another command"));
             };
             let failure = match (reply, pending.step) {
+                (Reply::Ok(_), Step::Begin { name, size }) => {
+                    self.link.watch.begin(&name, size, 0);
+                    continue;
+                }
                 (Reply::Ok(_), Step::Append(length)) => {
                     self.stride.took(length, Instant::now());
                     self.link.watch.advance(length as u64);
