@@ -11,7 +11,7 @@ use super::{aliases, output};
 use crate::config::{self, Alias, Config, File, Kind, Owner, Place, Problem, SETTINGS};
 
 const EXAMPLE: &str = "The file is ~/.config/ssmx/config.toml; SSMX_CONFIG names another. A project \
-    may have a .ssmx.toml, which counts in its directory and below. Example:\n\n  \
+    may have a .ssmx.toml, which counts in its directory and below.\n\nExample:\n  \
     region = \"eu-west-1\"\n  \
     keepalive = 15\n\n  \
     [alias.db]\n  \

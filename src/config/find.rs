@@ -5,7 +5,7 @@ use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::problem::Problem;
+use super::problem::{At, Problem};
 use super::{File, Owner};
 
 /// Names the user's file.
@@ -60,18 +60,28 @@ impl Place {
             }
             _ => {}
         }
-        match read(&self.path).map(String::from_utf8) {
-            Ok(Ok(text)) if text.len() as u64 > LONGEST => {
+        match read(&self.path) {
+            Ok(bytes) if bytes.len() as u64 > LONGEST => {
                 Err(complain("it is longer than 1 MiB".to_owned(), named))
             }
-            Ok(Ok(text)) => File::parse(self.path.clone(), self.owner, &text).map(Some),
-            Ok(Err(_)) => Err(complain("it is no UTF-8 text".to_owned(), named)),
+            Ok(bytes) => match str::from_utf8(&bytes) {
+                Ok(text) => File::parse(self.path.clone(), self.owner, text).map(Some),
+                Err(error) => {
+                    let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
+                    let good = String::from_utf8_lossy(good);
+                    let mut problems = complain("it is no UTF-8 text".to_owned(), None);
+                    for problem in &mut problems {
+                        problem.at = Some(At::of(&good, good.len()));
+                    }
+                    Err(problems)
+                }
+            },
             Err(error) => Err(complain(format!("cannot read it: {error}"), named)),
         }
     }
 }
 
-/// The bytes of a file, as far as they matter: devices have no length.
+/// The bytes of a file, or more than it may have: devices have no end.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?

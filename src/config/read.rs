@@ -15,8 +15,13 @@ use super::{File, Owner, Setting};
 /// The table of aliases.
 const ALIASES: &str = "alias";
 
+/// Nobody reads more complaints about one file, and each costs a look through it.
+const MOST: usize = 100;
+
 /// Reads a file; all that is wrong with it, from top to bottom.
 pub(super) fn file(path: PathBuf, owner: Owner, text: &str) -> Result<File, Vec<Problem>> {
+    // Some editors put a byte order mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader {
         path: &path,
         owner,
@@ -66,12 +71,19 @@ impl Reader<'_> {
     }
 
     fn complain(&mut self, span: Range<usize>, what: String, hint: Option<String>) {
-        self.problems.push(Problem {
+        if self.problems.len() >= MOST {
+            return;
+        }
+        let problem = Problem {
             path: self.path.to_owned(),
             at: Some(self.at(&span)),
             what,
             hint,
-        });
+        };
+        // A slip of the pen may be found on each of several levels.
+        if self.problems.last() != Some(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     fn top(&mut self, table: &DeTable<'_>) -> (Vec<Setting>, Vec<Alias>) {
@@ -104,7 +116,7 @@ impl Reader<'_> {
         let mut aliases = Vec::new();
         for (name, value) in table {
             if let Some(why) = alias::bad_name(name.get_ref()) {
-                let what = format!("{:?} is no name for an alias: {why}", name.get_ref());
+                let what = format!("{} is no name for an alias: {why}", shown(name.get_ref()));
                 self.complain(name.span(), what, None);
                 continue;
             }
@@ -176,13 +188,16 @@ impl Reader<'_> {
                     .map(|key| key.name)
                     .chain(others.iter().copied())
             };
+            if self.problems.len() >= MOST {
+                return None;
+            }
             let hint = match nearest(name.get_ref(), names()) {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("there are: {}", names().collect::<Vec<_>>().join(", ")),
             };
             self.complain(
                 name.span(),
-                format!("{no_such} {:?}", name.get_ref()),
+                format!("{no_such} {}", shown(name.get_ref())),
                 Some(hint),
             );
             return None;
@@ -324,14 +339,17 @@ fn is_amount(text: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// A text in quotation marks, or the beginning of it.
+fn shown(text: &str) -> String {
+    let short: String = text.chars().take(40).collect();
+    format!("{short:?}")
+}
+
 /// What a value is, as complaints have it.
 fn kind_of(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) if text.is_empty() => "an empty text".to_owned(),
-        DeValue::String(text) => {
-            let short: String = text.chars().take(40).collect();
-            format!("{short:?}")
-        }
+        DeValue::String(text) => shown(text),
         DeValue::Integer(number) => format!("the number {number}"),
         DeValue::Float(number) => format!("the number {number}"),
         DeValue::Boolean(value) => value.to_string(),

@@ -1,6 +1,7 @@
 //! Configuration files, as the program takes them.
 
 mod alias;
+mod odd;
 mod project;
 mod settings;
 mod tunnels;

@@ -18,7 +18,7 @@ struct Row {
 const LS: &[&str] = &["ls", "colour=red"];
 const START: &[&str] = &["start-session", "--target", ""];
 const FORWARD: &[&str] = &["forward", "i-1"];
-const FLEET: &[&str] = &["exec", "--targets", "web", "--", "true"];
+const FLEET: &[&str] = &["exec", "--targets", "i-1", "--", ""];
 const SSH: &[&str] = &["ssh", "-J", "x", "i-1"];
 
 const fn row(

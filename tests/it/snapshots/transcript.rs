@@ -51,7 +51,7 @@ impl Transcript {
     /// Runs a command on a terminal of so many columns, and notes its screen.
     #[track_caller]
     pub fn on_terminal(&mut self, cols: u16, command: &Command) {
-        let terminal = Terminal::of_size(command, cols, 40);
+        let terminal = Terminal::of_size(command, cols, 200);
         let (screen, code) = terminal.last_screen();
         let line = format!("{}   # {cols} columns", line(command));
         self.begin(&line);
