@@ -49,7 +49,7 @@ fn words_are_completed_with_what_may_stand_there() {
         "aws",
         "[default]\n[profile dev-1]\n[profile dev-2]\n[sso-session dev-x]\n",
     );
-    let cases: [(&[&str], &[&str]); 13] = [
+    let cases: [(&[&str], &[&str]); 15] = [
         (&["ssmx", "start"], &["start-session"]),
         (
             &["ssmx", "start-session", "--target", "w"],
@@ -60,6 +60,9 @@ fn words_are_completed_with_what_may_stand_there() {
         (&["ssmx", "up", "web", "d"], &["db"]),
         (&["ssmx", "forward", ""], &["web", "web-2", "db"]),
         (&["ssmx", "ssh", "-v", "ubuntu@d"], &["ubuntu@db"]),
+        // As it stands there, with fish's backslashes and quotes.
+        (&["ssmx", "forward", "w\\eb-"], &["web-2"]),
+        (&["ssmx", "forward", "'web-"], &["web-2"]),
         (&["ssmx", "--region", "eu-n"], &["eu-north-1"]),
         (&["ssmx", "--color", "o"], &["on", "off"]),
         (
@@ -120,6 +123,85 @@ fn a_broken_configuration_keeps_nobody_from_completing() {
         ("", Some(0)),
         "{done:?}"
     );
+}
+
+/// What bash is told at the end of a line, of which it replaces `part`.
+fn bash(command: &mut Command, line: &str, part: &str) -> String {
+    command.args(["__complete", "bash", line, part]);
+    let mut asked = Command::new(command.get_program());
+    asked.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => asked.env(name, value),
+            None => asked.env_remove(name),
+        };
+    }
+    run_without_input(asked).text()
+}
+
+#[test]
+fn odd_names_are_quoted_as_the_line_is() {
+    let nodes = [
+        ("i-1", "web 2: the \"big\" one"),
+        ("i-2", "it's"),
+        ("i-3", "$HOME;`x`"),
+    ];
+    let loopback = Loopback::start(ssmx::loopback::Options {
+        nodes: nodes
+            .map(|(id, name)| ssmx::loopback::Node::online(id).named(name))
+            .into(),
+        ..Default::default()
+    })
+    .unwrap();
+    let home = Home::new("");
+    for (line, part, expected) in [
+        (
+            "ssmx forward web\\ 2",
+            "web\\ 2",
+            "web\\ 2:\\ the\\ \\\"big\\\"\\ one\n",
+        ),
+        ("ssmx forward 'web 2", "web 2", "web 2: the \"big\" one\n"),
+        (
+            "ssmx forward \"web 2",
+            "web 2",
+            "web 2: the \\\"big\\\" one\n",
+        ),
+        ("ssmx forward it", "it", "it\\'s\n"),
+        ("ssmx forward 'it", "it", "it'\\''s\n"),
+        ("ssmx forward \"\\$H", "\\$H", "\\$HOME;\\`x\\`\n"),
+        ("ssmx ssh ubuntu@it", "it", "it\\'s\n"),
+    ] {
+        let mut command = home.loopback(&loopback, &[]);
+        assert_eq!(bash(&mut command, line, part), expected, "{line}");
+    }
+}
+
+#[test]
+fn living_sessions_are_completed() {
+    let loopback = Loopback::start(ssmx::loopback::Options {
+        paced: false,
+        ..Default::default()
+    })
+    .unwrap();
+    let home = Home::new("");
+    let mut terminal =
+        crate::support::pty::Terminal::spawn(&crate::support::start_session(&loopback, &[]));
+    terminal.type_in(b"PS1='re''mote> '\r");
+    terminal.wait_for("remote> ");
+    let id = loopback.stats().session_id.unwrap();
+    for words in [
+        &["terminate-session", "--session-id", ""][..],
+        &["terminate", ""],
+        &["resume-session", "--session-id", "loop"],
+    ] {
+        let index = words.len().to_string();
+        let mut command = home.loopback(&loopback, &["__complete", "fish", &index, "ssmx"]);
+        command.args(words);
+        let expected = format!("{id}\t{} by loopback\n", loopback.target());
+        assert_eq!(run_without_input(command).text(), expected, "{words:?}");
+    }
+    terminal.type_in(b"exit\r");
+    terminal.finish();
 }
 
 /// Whether there is such a shell; those that are missing are skipped.
@@ -230,6 +312,17 @@ fn manual_pages_are_written_for_every_subcommand() {
     for page in ["ssmx", "ssmx-forward", "ssmx-config", "ssmx-config-check"] {
         let text = std::fs::read_to_string(home.path(&format!("pages/man1/{page}.1"))).unwrap();
         assert!(text.contains("\n.SH SYNOPSIS\n"), "{page}: {text}");
+        assert!(text.contains("\n.SH EXAMPLES\n"), "{page}: {text}");
+    }
+    // Where there is a man, it has nothing to say about them.
+    for page in std::fs::read_dir(home.path("pages/man1")).unwrap() {
+        let mut man = Command::new("man");
+        man.args(["--warnings", "-l"]).arg(page.unwrap().path());
+        man.env("LC_ALL", "C.UTF-8").env("MANPAGER", "cat");
+        man.stdin(std::process::Stdio::null());
+        if let Ok(done) = man.output() {
+            assert_eq!(String::from_utf8_lossy(&done.stderr), "");
+        }
     }
     home.write("file", "");
     let done = home.run(&["man", "file"]);

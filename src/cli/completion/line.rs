@@ -2,6 +2,11 @@
 
 /// The words of a line; the last one, perhaps empty, is where the cursor is. Nothing is expanded.
 pub(super) fn words(text: &str) -> Vec<String> {
+    parse(text).0
+}
+
+/// The same, and the quotation mark that is not closed yet.
+pub(super) fn parse(text: &str) -> (Vec<String>, Option<char>) {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;
@@ -23,12 +28,23 @@ pub(super) fn words(text: &str) -> Vec<String> {
         }
     }
     words.push(word.unwrap_or_default());
-    words
+    (words, quote)
 }
 
-/// A word that bash puts into the line as it is, and reads as what it was: a name that others
-/// gave is not to become a command.
-pub(super) fn quoted(word: &str) -> String {
+/// A word that bash puts into the line as it is, behind this quotation mark, and reads as what it
+/// was: a name that others gave is not to become a command.
+pub(super) fn quoted(word: &str, quote: Option<char>) -> String {
+    match quote {
+        Some('\'') => return word.replace('\'', r"'\''"),
+        Some(_) => {
+            let escape = |c: char| match c {
+                '"' | '\\' | '$' | '`' => vec!['\\', c],
+                c => vec![c],
+            };
+            return word.chars().flat_map(escape).collect();
+        }
+        None => {}
+    }
     let is_plain = |c: char| c.is_alphanumeric() || "-_./=:@+,%".contains(c);
     let mut text = String::with_capacity(word.len());
     for c in word.chars() {
@@ -93,12 +109,17 @@ mod tests {
             "*?[x]",
             "ä",
         ] {
-            let line = format!("ssmx {}", quoted(word));
-            assert_eq!(words(&line), ["ssmx", word]);
-            let shell = shell_words::split(&line).expect("whole");
-            assert_eq!(shell, ["ssmx", word]);
+            for (quote, mark) in [(None, ""), (Some('\''), "'"), (Some('"'), "\"")] {
+                let begun = format!("ssmx {mark}{}", quoted(word, quote));
+                assert_eq!(
+                    parse(&begun),
+                    (vec!["ssmx".to_owned(), word.to_owned()], quote)
+                );
+                let shell = shell_words::split(&format!("{begun}{mark}")).expect("whole");
+                assert_eq!(shell, ["ssmx", word]);
+            }
         }
-        assert_eq!(quoted("tag:Name=web-1"), "tag:Name=web-1");
+        assert_eq!(quoted("tag:Name=web-1", None), "tag:Name=web-1");
     }
 
     #[test]
@@ -122,7 +143,7 @@ mod tests {
         #[test]
         fn no_line_is_a_panic(text in ".{0,60}", tight in r#"[\\'" a:=$]{0,30}"#) {
             let _ = (words(&text), words(&tight));
-            let line = format!("x {}", quoted(&tight));
+            let line = format!("x {}", quoted(&tight, None));
             proptest::prop_assert!(words(&line).len() == 2);
         }
     }

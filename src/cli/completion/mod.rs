@@ -7,6 +7,7 @@
 mod cache;
 mod line;
 mod nodes;
+mod sessions;
 mod values;
 
 use std::ffi::OsString;
@@ -28,8 +29,9 @@ const ASK: &str = "__complete";
     ssmx completion fish | source                    ~/.config/fish/config.fish\n  \
     ssmx completion powershell | Out-String | Invoke-Expression\n  \
     eval (ssmx completion elvish | slurp)            ~/.config/elvish/rc.elv\n\n\
-    Targets, profiles, regions and aliases are completed too. The ids and names of nodes are asked \
-    for with the profile and region of the line, and kept for a minute in ~/.cache/ssmx.")]
+    Targets, profiles, regions, aliases and living sessions are completed too. The ids and names of \
+    nodes are asked for with the profile and region of the line, and kept for a minute in \
+    ~/.cache/ssmx.")]
 pub struct Args {
     /// The shell
     #[arg(value_name = "SHELL")]
@@ -65,6 +67,8 @@ struct Question {
     index: usize,
     /// How much of the word stays, for the shell replaces only what follows.
     kept: String,
+    /// The quotation mark that the word is behind.
+    quote: Option<char>,
 }
 
 /// Answers a script, if one asks.
@@ -89,7 +93,7 @@ impl Question {
         let shell = Shell::from_str(shell.to_str()?, true).ok()?;
         if shell == Shell::Bash {
             let [text, part] = rest else { return None };
-            let words = line::words(text.to_str()?);
+            let (words, quote) = line::parse(text.to_str()?);
             let current = words.last().map_or("", String::as_str);
             let kept = current.strip_suffix(part.to_str()?).unwrap_or_default();
             return Some(Self {
@@ -97,6 +101,7 @@ impl Question {
                 index: words.len().saturating_sub(1),
                 kept: kept.to_owned(),
                 words: words.into_iter().map(OsString::from).collect(),
+                quote,
             });
         }
         let (index, words) = rest.split_first()?;
@@ -108,9 +113,11 @@ impl Question {
             words.push(OsString::new());
         }
         if let Some(word) = words.last_mut()
-            && let Some(text) = word.to_str().filter(|text| text.starts_with(['\'', '"']))
+            && let Some(text) = word.to_str()
+            // What is being typed is as it stands there in fish, and behind a quote that is not
+            // closed yet in all.
+            && (shell == Shell::Fish || text.starts_with(['\'', '"']))
         {
-            // A quote that is not closed yet.
             *word = line::words(text).pop()?.into();
         }
         (words.len() == index + 1).then_some(Self {
@@ -118,6 +125,7 @@ impl Question {
             words,
             index,
             kept: String::new(),
+            quote: None,
         })
     }
 
@@ -157,7 +165,7 @@ impl Question {
                 continue;
             };
             let value = match self.shell {
-                Shell::Bash => line::quoted(value),
+                Shell::Bash => line::quoted(value, self.quote),
                 Shell::Powershell => line::quoted_for_powershell(value),
                 _ => value.to_owned(),
             };

@@ -37,7 +37,7 @@ pub(super) fn choices(words: &Words) -> Vec<Choice> {
     let cache = Cache::of(&parts);
     let kept = cache.as_ref().and_then(Cache::read);
     let lines = kept.unwrap_or_else(|| {
-        let lines = ask(global.options());
+        let lines = ask(global.options(), list);
         if let Some(cache) = &cache {
             cache.write(lines.as_deref());
         }
@@ -55,8 +55,11 @@ fn choices_of(line: &str) -> impl Iterator<Item = Choice> + use<> {
     by_name.into_iter().chain([by_id])
 }
 
-/// The nodes as lines, if AWS answers soon.
-fn ask(options: aws::Options) -> Option<Vec<String>> {
+/// What `list` makes of AWS, if that answers soon.
+pub(super) fn ask<T>(
+    options: aws::Options,
+    list: impl AsyncFnOnce(&Aws) -> Option<T>,
+) -> Option<T> {
     let runtime = super::super::report::runtime().ok()?;
     let options = aws::Options {
         may_prompt: false,
@@ -66,10 +69,10 @@ fn ask(options: aws::Options) -> Option<Vec<String>> {
         let aws = Aws::load(options).await.ok()?;
         list(&aws).await
     };
-    let lines = runtime.block_on(async { timeout(SOON, answer).await });
+    let answer = runtime.block_on(async { timeout(SOON, answer).await });
     // Nobody waits for what has not been answered.
     runtime.shutdown_background();
-    lines.ok()?
+    answer.ok()?
 }
 
 /// Those that are online, page by page; of more than are of use, the first.

@@ -100,6 +100,10 @@ fn with_value(option: Arg, words: &Words, is_ssh: bool) -> Arg {
             };
             option.add(ArgValueCompleter::new(complete))
         }
+        "session_id" | "session_ids" => {
+            let complete = move |typed: &OsStr| matching(typed, super::sessions::choices(&words));
+            option.add(ArgValueCompleter::new(complete))
+        }
         "names" => option.add(ArgValueCompleter::new(|typed: &OsStr| {
             matching(typed, aliases())
         })),
