@@ -16,6 +16,7 @@ const NODES: [&str; 2] = ["i-*", "mi-*"];
     ssmx ssh-config >> ~/.ssh/config\n  \
     scp file ec2-user@i-…:\n  \
     ssmx ssh-config web=i-… --user ubuntu >> ~/.ssh/config\n  \
+    ssmx ssh-config db=tag:Role=db app=asg:web >> ~/.ssh/config\n  \
     ssh web\n\n\
     Nodes are hosts like any other then, under a name if you like. --profile, --region and the like go into it; it needs no credentials. A `Host *` with a \
     ProxyCommand above it would win: then print it into a file of its own, and put `Include FILE` \
@@ -75,7 +76,7 @@ fn config(global: &Global, args: &Args, program: &Path) -> Result<String, Failur
     for host in named {
         let (name, target) = host.split_once('=').unwrap_or((host, ""));
         let name = checked(name, "name")?;
-        let target = checked(target, "target")?;
+        let target = checked_target(target)?;
         if name.contains(['*', '?', '!', ',']) || target.contains(['*', '?', '%']) {
             return Err(
                 Failure::usage(format!("{host} is a pattern, and not NAME=TARGET"))
@@ -83,10 +84,16 @@ fn config(global: &Global, args: &Args, program: &Path) -> Result<String, Failur
             );
         }
         text.push_str(&format!("Host {name}\n"));
-        // Capitals and colons of a container's target are safer outside of a host's name.
-        let is_host = !target.contains(|c: char| c.is_ascii_uppercase() || c == ':');
-        let key = if is_host { "HostName" } else { "HostKeyAlias" };
-        text.push_str(&format!("    {key} {target}\n"));
+        // Capitals and colons of a container's target are safer outside of a host's name. What may
+        // mean one node now and another later has no key of its own: NAME has.
+        let is_host = !target.contains(|c: char| c.is_ascii_uppercase() || " :=".contains(c));
+        match () {
+            () if is_host => text.push_str(&format!("    HostName {target}\n")),
+            () if target.starts_with("ecs:") => {
+                text.push_str(&format!("    HostKeyAlias {target}\n"));
+            }
+            () => {}
+        }
         let target = if is_host { proxy::HOST } else { target };
         text.push_str(&settings(global, args, program, target)?);
     }
@@ -130,6 +137,23 @@ fn settings(global: &Global, args: &Args, program: &Path, target: &str) -> Resul
 
 fn is_quotable(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| c.is_control() || c == '"')
+}
+
+/// A target that a ProxyCommand takes: a tag may have an equals sign and spaces.
+fn checked_target(target: &str) -> Result<&str, Failure> {
+    match target
+        .strip_prefix("tag:")
+        .and_then(|tag| tag.split_once('='))
+    {
+        Some((key, value)) => {
+            let words = [key].into_iter().chain(value.split([' ', '=']));
+            for word in words.filter(|word| !word.is_empty()) {
+                checked(word, "tag")?;
+            }
+            Ok(target)
+        }
+        None => checked(target, "target"),
+    }
 }
 
 /// A word that ssh's configuration takes as one.
@@ -191,6 +215,8 @@ mod tests {
             "--user",
             "ubuntu",
             "task=ecs:C_t_r",
+            "db=tag:Role=my db=1",
+            "app=asg:web",
             "--debug",
         ]);
         let proxy = |target: &str| {
@@ -215,6 +241,8 @@ mod tests {
         let expected = [
             block(&["Host web", "HostName i-1"], "%h"),
             block(&["Host task", "HostKeyAlias ecs:C_t_r"], "ecs:C_t_r"),
+            block(&["Host db"], "'tag:Role=my db=1'"),
+            block(&["Host app"], "asg:web"),
             block(&["Host i-2*"], "%h"),
         ];
         assert_eq!(all, expected.concat());
@@ -228,6 +256,10 @@ mod tests {
             &["=i-1"],
             &["a="],
             &["a=b=c"],
+            &["a=tag:K=b\nc"],
+            &["a=tag:K=b \"c"],
+            &["a=tag:K b=c"],
+            &["a=tag:K=*"],
             &["i-*=i-1"],
             &["a=i-*"],
             &[""],

@@ -4,12 +4,17 @@
 use std::ffi::OsString;
 
 use super::aliases;
-use super::ecs;
+use super::ecs::Wanted;
 use super::forward::{self, Manners, Wish};
 use super::global::Global;
+use super::picker::{self, Row};
 use super::report::Failure;
 use super::settings::{self, Source};
 use crate::config::{Alias, Config, File, nearest};
+use crate::terminal;
+
+/// Names in a hint, at most.
+const SHOWN: usize = 12;
 
 /// `ssmx up`
 #[derive(Clone, Debug, clap::Args)]
@@ -19,8 +24,8 @@ use crate::config::{Alias, Config, File, nearest};
     Aliases are in ~/.config/ssmx/config.toml, and a project's .ssmx.toml: see `ssmx config --help`. \
     Each goes by its own profile and region.")]
 pub struct Args {
-    /// Aliases
-    #[arg(value_name = "NAME", required = true)]
+    /// Aliases; at a terminal there is a list to pick one from
+    #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Tell what happens on stdout, an object a line: ready, connect, reconnect, exit …
     #[arg(long)]
@@ -40,8 +45,8 @@ pub struct Args {
     aliases), SSMX_SOCKET_1 … and SSMX_SOCKS_PORT. Its exit status is that of ssmx."
 )]
 pub struct RunArgs {
-    /// Aliases whose forwards are to be up meanwhile
-    #[arg(value_name = "NAME", required = true)]
+    /// Aliases whose forwards are to be up meanwhile; at a terminal there is a list to pick one from
+    #[arg(value_name = "NAME")]
     names: Vec<String>,
     #[command(flatten)]
     manners: Manners,
@@ -52,14 +57,16 @@ pub struct RunArgs {
 
 /// Runs `ssmx up`; the exit status.
 pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
-    let aliases = find(&global.settings().config, &args.names)?;
+    let names = named(&global.settings().config, args.names).await?;
+    let aliases = find(&global.settings().config, &names)?;
     let wishes = wishes(global, &aliases)?;
     forward::bring_up(&wishes, &args.manners, args.json, &[]).await
 }
 
 /// Runs `ssmx run`; the exit status: that of the command.
 pub async fn run_command(global: &Global, args: RunArgs) -> anyhow::Result<u8> {
-    let aliases = find(&global.settings().config, &args.names)?;
+    let names = named(&global.settings().config, args.names).await?;
+    let aliases = find(&global.settings().config, &names)?;
     let command = match args.command.is_empty() {
         true => own_command(&aliases)?,
         false => args.command,
@@ -68,11 +75,48 @@ pub async fn run_command(global: &Global, args: RunArgs) -> anyhow::Result<u8> {
     forward::bring_up(&wishes, &args.manners, false, &command).await
 }
 
+/// The names that are given, or the one that is picked of those with forwards.
+async fn named(config: &Config, names: Vec<String>) -> anyhow::Result<Vec<String>> {
+    if !names.is_empty() {
+        return Ok(names);
+    }
+    let aliases = config.aliases().map(|(alias, _)| alias);
+    let aliases = aliases.filter(|alias| !alias.forwards.is_empty() || !alias.dynamic.is_empty());
+    let rows: Vec<Row> = aliases.map(row).collect();
+    if rows.is_empty() || !picker::is_possible() {
+        let known: Vec<_> = rows.iter().filter_map(|row| row.name.as_deref()).collect();
+        return Err(Failure::usage("no alias")
+            .hint(match known.as_slice() {
+                [] => "there are none with forwards yet: see `ssmx config --help`".to_owned(),
+                few if few.len() <= SHOWN => {
+                    format!("the aliases with forwards are: {}", known.join(", "))
+                }
+                _ => "`ssmx config show` prints the aliases".to_owned(),
+            })
+            .into());
+    }
+    let row = picker::choose("alias", rows).await?;
+    let name = row.name.unwrap_or_default();
+    terminal::notice(&name);
+    Ok(vec![name])
+}
+
+fn row(alias: &Alias) -> Row {
+    let what = alias.description.clone();
+    Row {
+        name: Some(alias.name.clone()),
+        id: what.unwrap_or_else(|| match Wanted::of(alias) {
+            Some(_) => "container".to_owned(),
+            None => alias.target.clone(),
+        }),
+        ..Row::default()
+    }
+}
+
 type Found<'a> = (&'a Alias, &'a File);
 
 /// The aliases of these names.
 fn find<'a>(config: &'a Config, names: &[String]) -> Result<Vec<Found<'a>>, Failure> {
-    const SHOWN: usize = 12;
     let find = |name: &String| {
         config.alias(name).ok_or_else(|| {
             let known: Vec<_> = config.aliases().map(|(alias, _)| &*alias.name).collect();
@@ -116,7 +160,7 @@ fn wishes(global: &Global, aliases: &[Found<'_>]) -> Result<Vec<Wish>, Failure> 
         Ok(Wish {
             global: global.for_alias(alias),
             target: alias.target.clone(),
-            container: ecs::Wanted::of(alias).unwrap_or_default(),
+            container: Wanted::of(alias).unwrap_or_default(),
             reason: alias.reason.clone().filter(|_| !reason_is_given),
             local: texts(&alias.forwards),
             dynamic: texts(&alias.dynamic),

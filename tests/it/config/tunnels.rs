@@ -197,3 +197,24 @@ fn aliases_that_cannot_be_brought_up_are_told() {
         "{done:?}"
     );
 }
+
+#[test]
+fn without_a_name_there_is_a_list_of_aliases() {
+    let scene = Scene::set();
+    for words in [&["up"][..], &["run", "--", "true"]] {
+        let done = scene.run(words);
+        assert_eq!(done.code(), Some(252), "{done:?}");
+        assert!(done.stderr.contains("no alias"), "{done:?}");
+        assert!(
+            done.stderr
+                .contains("the aliases with forwards are: one, two, wrong"),
+            "{done:?}"
+        );
+    }
+    let run = scene.command(&["run", "--", "sh", "-c", "echo po''rt $SSMX_PORT_1"]);
+    let mut terminal = crate::support::pty::Terminal::spawn(&run);
+    terminal.wait_for("> ");
+    terminal.type_in(b"one\r");
+    terminal.wait_for("port ");
+    assert_eq!(terminal.finish(), 0);
+}
