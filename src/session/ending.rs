@@ -15,6 +15,9 @@ const UNREACHABLE: &str = "Unable to connect to specified port";
 /// How they begin to say that the name of a host stands for no address.
 const LOOKUP: &str = "lookup ";
 
+/// What agents put above the reason that a session failed for.
+const HEADING: &str = "----------ERROR-------";
+
 /// How a session ended that ended well enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -54,6 +57,10 @@ pub enum SessionFailure {
     /// The agent ended it without everything having come through.
     #[error("the end of the output is missing: the agent gave up before it had sent it again")]
     Incomplete,
+    /// There are errors and nothing else, and no exit status, which agents tell of commands that
+    /// have run.
+    #[error("the command did not start, or was cancelled: the agent tells no exit status")]
+    NotRun,
     /// The service says that it is over.
     #[error("the session is over: it timed out or was terminated while the connection was lost")]
     TimedOut,
@@ -139,7 +146,7 @@ impl SessionFailure {
             Self::Closed(reason) if reason.starts_with(LOOKUP) => {
                 "check the name; it is the node that looks it up".into()
             }
-            Self::Closed(_) | Self::Local { .. } => return None,
+            Self::Closed(_) | Self::NotRun | Self::Local { .. } => return None,
             Self::TimedOut => "start a new session; the idle timeout and the maximum duration \
                  are in the Session Manager preferences of the account"
                 .into(),
@@ -185,7 +192,8 @@ pub fn printable(text: &str) -> String {
 /// A reason of the service or of an agent, to be part of a line: [`printable`], without a full
 /// stop.
 pub fn sentence(reason: &str) -> String {
-    let mut text = printable(reason);
+    let reason = reason.trim_start();
+    let mut text = printable(reason.strip_prefix(HEADING).unwrap_or(reason));
     if text.ends_with('.') && !text.ends_with("..") {
         text.pop();
     }
@@ -228,6 +236,10 @@ mod tests {
             ("It is forbidden.", "It is forbidden"),
             ("a.\n", "a"),
             ("wait...", "wait..."),
+            (
+                "\n----------ERROR-------\nUnable to start command: Failed to start pty: x\n\n",
+                "Unable to start command: Failed to start pty: x",
+            ),
             ("", ""),
         ];
         for (reason, text) in cases {

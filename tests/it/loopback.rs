@@ -184,10 +184,15 @@ fn commands_send_their_outputs_apart_or_together() {
     assert_eq!(client.text(PayloadType::OUTPUT), "a\nb\n");
     assert_eq!(client.output.len(), 1, "at once, and without exit code");
 
-    let parameters = json!({ "command": ["/no/such/program"] });
-    let mut client = Client::open(&start_command(&loopback, document, &parameters));
-    assert_eq!(client.run(), "");
-    assert!(client.text(PayloadType::STDERR).contains("No such file"));
+    let missing = "fork/exec /no/such/program: no such file or directory";
+    for (apart, status) in [("false", ""), ("true", "EXIT_CODE: 1")] {
+        let parameters =
+            json!({ "command": ["/no/such/program"], "separateOutputStream": [apart] });
+        let mut client = Client::open(&start_command(&loopback, document, &parameters));
+        assert_eq!(client.run(), "");
+        assert_eq!(client.text(PayloadType::STDERR), missing);
+        assert_eq!(client.text(PayloadType::EXIT_CODE), status);
+    }
 }
 
 #[test]

@@ -148,14 +148,18 @@ fn described(shared: &Shared, task: &Task) -> Value {
         let agents = container.agent.iter();
         let agents =
             agents.map(|status| json!({ "name": "ExecuteCommandAgent", "lastStatus": status }));
-        json!({
+        let mut value = json!({
             "containerArn": container_arn(shared, task, &container.name),
             "taskArn": task_arn(shared, task),
             "name": container.name,
             "lastStatus": task.status,
-            "runtimeId": task.started.map(|_| task.runtime_id(&container.name)),
             "managedAgents": agents.collect::<Vec<_>>(),
-        })
+        });
+        // The service leaves out what there is not.
+        if task.started.is_some() {
+            value["runtimeId"] = task.runtime_id(&container.name).into();
+        }
+        value
     });
     let mut value = json!({
         "taskArn": task_arn(shared, task),

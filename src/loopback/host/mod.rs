@@ -85,7 +85,7 @@ impl Host {
     }
 
     /// Signals the program, not its children.
-    pub(super) fn signal(&self, signal: agent::Signal) {
+    pub(super) fn signal(&mut self, signal: agent::Signal) {
         if let Self::Process(process) = self {
             process.signal(signal);
         }

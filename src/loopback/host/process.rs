@@ -34,6 +34,8 @@ pub(in super::super) struct Process {
     exit: oneshot::Receiver<i32>,
     ended: Option<blocking::Receiver<()>>,
     exited: Option<(i32, Instant)>,
+    /// It got a signal from the client.
+    interrupted: bool,
     collected: Option<Collected>,
     paced: bool,
     input: Option<mpsc::Sender<Bytes>>,
@@ -93,6 +95,7 @@ impl Process {
             exit,
             ended: Some(ended),
             exited: None,
+            interrupted: false,
             collected: None,
             paced,
             input: Some(write(writer)?),
@@ -142,6 +145,7 @@ impl Process {
             exit,
             ended: Some(ended),
             exited: None,
+            interrupted: false,
             collected: (!apart).then(Collected::default),
             paced,
             input: None,
@@ -174,6 +178,8 @@ impl Process {
             if let (true, true, Some((code, _))) = (over, wanted, self.exited) {
                 return match self.next_collected().await {
                     Some(chunk) => HostEvent::Output(PayloadType::OUTPUT, chunk),
+                    // Agents wait for it twice then, and lose its status.
+                    None if self.interrupted => HostEvent::Ended(1),
                     None => HostEvent::Ended(code),
                 };
             }
@@ -262,8 +268,9 @@ impl Process {
     }
 
     /// Signals the program, not its children.
-    pub(super) fn signal(&self, signal: agent::Signal) {
+    pub(super) fn signal(&mut self, signal: agent::Signal) {
         if self.exited.is_none() {
+            self.interrupted = true;
             self.killer.signal(signal);
         }
     }

@@ -308,7 +308,7 @@ impl Session {
                 }
             }
             Event::Signal(signal) => {
-                if let Some(host) = &self.host {
+                if let Some(host) = &mut self.host {
                     host.signal(signal);
                 }
             }

@@ -35,23 +35,33 @@ impl Session {
             || if cfg!(windows) { "powershell" } else { "sh" }.to_owned(),
             |shell| shell.to_string_lossy().into_owned(),
         );
-        let (outcome, terminal) = match &self.program {
-            Program::Shell => (Process::terminal(&[shell], paced, remains), true),
+        let terminal = |argv: &[String]| {
+            let host = Process::terminal(argv, paced, remains.clone());
+            host.map_err(|error| not_run(argv, &error))
+        };
+        let (outcome, on_terminal) = match &self.program {
+            Program::Shell => (terminal(&[shell]), true),
             Program::Interactive(command) => {
                 let flag = if cfg!(windows) { "-Command" } else { "-c" };
                 let argv = [shell, flag.to_owned(), command.clone()];
-                (Process::terminal(&argv, paced, remains), true)
+                (terminal(&argv), true)
             }
-            Program::Container(argv) => (Process::terminal(argv, paced, remains), true),
+            Program::Container(argv) => (terminal(argv), true),
             Program::NonInteractive { command, separate } => {
                 if let Some(Prefixes { stdout, stderr }) = separate {
                     self.output.cutter = Cutter::new(stdout);
                     self.errors.cutter = Cutter::new(stderr);
                 }
-                let host = shell_words::split(command)
-                    .map_err(std::io::Error::other)
-                    .and_then(|argv| Process::command(&argv, separate.is_some(), paced, remains));
-                (host, false)
+                let Ok(argv) = shell_words::split(command) else {
+                    let text = cannot_start(
+                        "Failed to parse commands input: EOF found when expecting closing quote\n",
+                    );
+                    self.send(now, PayloadType::STDERR, text.clone().into());
+                    return self.end(now, failed(&text));
+                };
+                let apart = separate.is_some();
+                let host = Process::command(&argv, apart, paced, remains);
+                (host.map_err(|error| not_run(&argv, &error)), false)
             }
             Program::Ports(_) => return,
         };
@@ -59,19 +69,21 @@ impl Session {
         match outcome {
             Ok(host) => {
                 self.host = Some(Host::Process(host));
-                self.read_from = terminal.then(|| now + delay(START_DELAY));
+                self.read_from = on_terminal.then(|| now + delay(START_DELAY));
                 self.ready();
             }
-            Err(error) if terminal => {
+            Err(reason) if on_terminal => {
                 self.ending = Some(Ending {
                     deadline: now + delay(FAILURE_DELAY),
                     wait_for_acknowledgements: false,
-                    output: format!("Failed to start pty: {error}"),
+                    output: failed(&cannot_start(&format!("Failed to start pty: {reason}\n"))),
                 });
             }
-            Err(error) => {
-                let text = format!("Encountered error while running the command: {error}\n");
-                self.send(now, PayloadType::STDERR, text.into());
+            Err(reason) => {
+                if self.separate {
+                    self.send(now, PayloadType::EXIT_CODE, "EXIT_CODE: 1".into());
+                }
+                self.send(now, PayloadType::STDERR, reason.into());
                 self.end(now, String::new());
             }
         }
@@ -137,4 +149,25 @@ impl Session {
             output,
         });
     }
+}
+
+/// How agents tell that they cannot start what a session is for.
+fn cannot_start(reason: &str) -> String {
+    format!("Unable to start command: {reason}\n")
+}
+
+/// How the service then tells the client why the session ended.
+fn failed(text: &str) -> String {
+    format!("\n----------ERROR-------\n{text}")
+}
+
+/// Why `argv` does not run, as agents word it.
+fn not_run(argv: &[String], error: &std::io::Error) -> String {
+    let program = argv.first().map_or("", String::as_str);
+    if error.kind() == std::io::ErrorKind::NotFound && !program.contains('/') {
+        return format!("exec: {program:?}: executable file not found in $PATH");
+    }
+    let reason = error.to_string().to_lowercase();
+    let reason = reason.split(" (os error").next().unwrap_or_default();
+    format!("fork/exec {program}: {reason}")
 }

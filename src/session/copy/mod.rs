@@ -22,11 +22,13 @@
 //!
 //! # Encoding
 //!
-//! A raw terminal passes all bytes. Agents pass them too, but for one thing: of a U+FFFD (EF BF
-//! BD) in what a program prints they lose the last two bytes. So files go as they are, without any
-//! encoding, and a block from the node that comes short is asked for again with the byte EF and
-//! another one swapped (`tr`). Before all that, both ways are tried with all 256 bytes; if they do
-//! not come through, base64 is used instead, at 74 % of the speed.
+//! A raw terminal passes all bytes. Agents pass them too, but for two things: of a U+FFFD (EF BF
+//! BD) in what a program prints they lose the last two bytes, and what is no UTF-8 within the last
+//! three bytes waits, with what is behind it, until more is printed: a line is, behind each block.
+//! So files go as they are, without any encoding, and a block from the node that comes short is
+//! asked for again with the byte EF and another one swapped (`tr`). Before all that, both ways are
+//! tried with all 256 bytes; if they do not come through, base64 is used instead, at 74 % of the
+//! speed.
 //!
 //! Paced agents send at most 1024 bytes a millisecond, in practice about 0.9 MB/s, whatever the
 //! bytes are: raw that is 0.9 MB/s of a file, in base64 0.66 MB/s. Encodings that only avoid what

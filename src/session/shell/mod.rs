@@ -22,7 +22,7 @@ use super::leave::{Exit, Leaving, output_lost};
 use super::notices::LossNotice;
 use super::opening::Opened;
 use crate::aws::Aws;
-use crate::channel::{Channel, DataSender, Ended, Event, Figures};
+use crate::channel::{Channel, DataSender, End, Ended, Event, Figures};
 use crate::protocol::SessionType;
 use crate::protocol::escape::EscapeParser;
 use crate::terminal::{self, Input, Output, RawMode, Signal};
@@ -49,6 +49,9 @@ pub struct Session {
     last_typed: u8,
     exit_code: Option<i32>,
     incomplete: bool,
+    /// What a command that did not start leaves: the last byte of its errors, and no output.
+    errors: Option<u8>,
+    output: bool,
     mark: Option<Mark>,
     loss: LossNotice,
     interrupted: Option<Instant>,
@@ -102,6 +105,8 @@ impl Session {
             last_typed: b'\n',
             exit_code: None,
             incomplete: false,
+            errors: None,
+            output: false,
             mark,
             loss: LossNotice::default(),
             interrupted: None,
@@ -134,11 +139,12 @@ impl Session {
     }
 
     async fn leave(mut self, exit: Exit) -> Result<Outcome, SessionFailure> {
-        drop(self.input);
+        drop(self.input.take());
         if let Some(mark) = &mut self.mark {
             let rest = mark.finish();
             self.front.show(rest);
         }
+        let not_run = self.not_run(&exit);
         let recording = self.front.options.recording.clone();
         let leaving = Leaving {
             aws: self.aws,
@@ -153,7 +159,24 @@ impl Session {
         if let Some(recording) = recording {
             recording.finish().await;
         }
-        outcome
+        match outcome {
+            Ok(Outcome::Ended { exit_code: None }) if not_run => Err(SessionFailure::NotRun),
+            outcome => outcome,
+        }
+    }
+
+    /// Whether this is how a command ends that never started. Its errors become a line then: what
+    /// agents say has no end.
+    fn not_run(&mut self, exit: &Exit) -> bool {
+        let ended = matches!(exit, Exit::Channel(End::Closed(reason)) if reason.is_empty());
+        let bare = self.kind == SessionType::NonInteractiveCommands && !self.output;
+        if !ended || !bare || self.exit_code.is_some() {
+            return false;
+        }
+        if self.errors.is_some_and(|last| last != b'\n') {
+            self.front.show_errors(Bytes::from_static(b"\n"));
+        }
+        self.errors.is_some()
     }
 
     async fn wait(&mut self) -> Woken {
@@ -223,6 +246,7 @@ impl Session {
         let plugin = self.front.options.style == Style::Plugin;
         match event {
             Event::Output(data) => {
+                self.output = true;
                 if self.end_of_files > 0 {
                     self.next_reader = Some(Instant::now() + NEXT_READER);
                 }
@@ -238,6 +262,7 @@ impl Session {
             }
             Event::Stderr(data) if plugin => self.write(data),
             Event::Stderr(data) => {
+                self.errors = data.last().copied().or(self.errors);
                 self.front.show_errors(data);
                 self.writing = true;
             }

@@ -198,3 +198,32 @@ fn output_that_cannot_be_written_is_one_line() {
         assert_eq!(done.code(), Some(255), "{done:?}");
     }
 }
+
+#[test]
+fn a_command_that_does_not_start_fails() {
+    let loopback = loopback();
+    let missing = r#"{"command":["/nonexistent x"]}"#;
+    let apart = r#"{"command":["/nonexistent x"],"separateOutputStream":["true"]}"#;
+    let unclosed = r#"{"command":["'x"]}"#;
+    let agent = "fork/exec /nonexistent: no such file or directory";
+    let did_not_start = "ssmx: error: the command did not start, or was cancelled";
+    let cases = [
+        (missing, 255, format!("{agent}\n{did_not_start}")),
+        (apart, 1, agent.to_owned()),
+        (
+            unclosed,
+            255,
+            "\nssmx: error: the session ended: Unable to start command: Failed to parse".to_owned(),
+        ),
+    ];
+    for (parameters, status, text) in cases {
+        let mut ssmx = command(SSMX, &loopback);
+        ssmx.args(["start-session", "--target", loopback.target()]);
+        ssmx.args(["--document-name", "AWS-StartNonInteractiveCommand"]);
+        ssmx.args(["--parameters", parameters]);
+        let done = run_without_input(ssmx);
+        assert_eq!(done.code(), Some(status), "{done:?}");
+        assert!(done.stderr.contains(&text), "{done:?}");
+        assert_eq!(done.text(), "");
+    }
+}
