@@ -36,7 +36,12 @@ pub struct Args {
     #[arg(hide_short_help = true)]
     max_results: Option<i32>,
     /// Only the page that this token stands for
-    #[arg(long, value_name = "TOKEN", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        hide_short_help = true,
+        alias = "starting-token"
+    )]
     next_token: Option<String>,
     /// Only the first page
     #[arg(long, hide_short_help = true)]

@@ -67,6 +67,12 @@ pub struct Global {
     /// Taken for the AWS CLI's sake: there is no pager
     #[arg(long, global = true, hide = true)]
     no_cli_pager: bool,
+    /// Taken for the AWS CLI's sake: nothing is prompted for but what is missing
+    #[arg(long, global = true, hide = true)]
+    no_cli_auto_prompt: bool,
+    /// Taken for the AWS CLI's sake: no option holds bytes
+    #[arg(long, global = true, hide = true, value_name = "FORMAT")]
+    cli_binary_format: Option<String>,
     /// Where all of it came from.
     #[arg(skip)]
     settings: Arc<Settings>,

@@ -4,6 +4,7 @@
 //! else goes to stderr.
 
 mod aliases;
+mod aws_words;
 mod child;
 mod completion;
 mod config;
@@ -159,7 +160,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
     if let Some(status) = completion::answer(&args) {
         return status;
     }
-    let args = ssh::arrange(args);
+    let args = ssh::arrange(aws_words::arrange(args));
     let cli = match settings::parse(&args) {
         Ok(cli) => cli,
         Err(status) => return status,

@@ -170,7 +170,9 @@ pub(super) fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
         .iter()
         .any(|start| what.contains(start));
     let lacks_dashes = see.starts_with("see `ssmx exec ") && takes_no_more(error);
+    let instead = super::aws_words::instead(error);
     let hint = match tips.first() {
+        _ if instead.is_some() => instead.unwrap_or_default().to_owned(),
         _ if lacks_dashes => format!("the command goes behind --: ssmx exec TARGET -- CMD; {see}"),
         _ if is_target => format!("nodes are given as --target NODE; {see}"),
         Some(tip) => format!("{}; {see}", one_line(tip)),

@@ -126,7 +126,10 @@ pub(in crate::cli) fn arrange(args: Vec<OsString>) -> Vec<OsString> {
 }
 
 /// Where the subcommand is.
-fn subcommand(args: &[OsString], takes_value: impl Fn(&str) -> bool) -> Option<usize> {
+pub(in crate::cli) fn subcommand(
+    args: &[OsString],
+    takes_value: impl Fn(&str) -> bool,
+) -> Option<usize> {
     let mut at = 1;
     loop {
         let word = args.get(at)?.as_encoded_bytes();

@@ -16,7 +16,7 @@ use super::{child, picker};
 use crate::terminal::Signals;
 
 use line::Line;
-pub(super) use line::arrange;
+pub(super) use line::{arrange, subcommand};
 
 /// How to get an ssh.
 const INSTALL: &str = "install OpenSSH's client (apt install openssh-client, dnf install \
