@@ -335,7 +335,7 @@ fn toml_key(name: &str) -> String {
     }
 }
 
-/// A value of JSON as TOML has it: texts are written alike, but for one character.
+/// A value of JSON as TOML has it: texts are written alike, but for what harms a terminal.
 fn toml_value(value: &Value) -> String {
     match value {
         Value::Array(values) => {
@@ -348,6 +348,6 @@ fn toml_value(value: &Value) -> String {
                 pairs.map(|(key, value)| format!("{} = {}", toml_key(key), toml_value(value)));
             format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
         }
-        value => value.to_string().replace('\u{7f}', "\\u007F"),
+        value => output::escaped(&value.to_string()),
     }
 }

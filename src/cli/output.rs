@@ -47,16 +47,20 @@ pub(super) fn pretty(value: &Value) -> Result<String, Failure> {
         .serialize(&mut Serializer::with_formatter(&mut bytes, formatter))
         .map_err(|error| Failure::other(format!("cannot print the answer: {error}")))?;
     let text = String::from_utf8_lossy(&bytes);
-    // Outside of texts, JSON has nothing of the kind but ends of lines.
-    let is_harmful = |c: char| c != '\n' && is_harmful(c);
-    if !text.contains(is_harmful) {
-        return Ok(text.into_owned());
+    Ok(escaped(&text))
+}
+
+/// JSON or TOML with another way to write what harms a terminal: outside of texts they have nothing
+/// of the kind but ends of lines.
+pub(super) fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c != '\n' && is_harmful(c) {
+            true => safe.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => safe.push(c),
+        }
     }
-    let escaped = text.chars().map(|c| match is_harmful(c) {
-        true => format!("\\u{:04x}", u32::from(c)),
-        false => c.to_string(),
-    });
-    Ok(escaped.collect())
+    safe
 }
 
 /// Columns under their titles, two spaces apart.

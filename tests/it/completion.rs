@@ -276,6 +276,23 @@ fn zsh_takes_the_script() {
 }
 
 #[test]
+fn zsh_is_given_names_as_they_are() {
+    if !is_there("zsh") {
+        return;
+    }
+    let home = home();
+    home.write("x\\y:z$(a)", "");
+    let script = "compdef() { }; source <(ssmx completion zsh); \
+        _describe() { print -rl -- \"${(@P)3}\" }; \
+        words=(ssmx config check x); CURRENT=4; _ssmx";
+    let mut command = command(&home, "zsh");
+    command.args(["-f", "-c", script]);
+    let done = run_without_input(command);
+    // As _describe reads them: a backslash before each one, and before colons.
+    assert_eq!(done.text(), "x\\\\y\\:z$(a)\n", "{done:?}");
+}
+
+#[test]
 fn without_an_answer_nobody_waits_and_nobody_asks_again_at_once() {
     let loopback = Loopback::start(Default::default()).unwrap();
     let home = home();

@@ -6,11 +6,11 @@ _ssmx() {
     for line in "${(@f)$(command ssmx __complete zsh $((CURRENT - 1)) "${(@Q)words[1,CURRENT]}" 2>/dev/null)}"; do
         [[ -n $line ]] || continue
         if [[ ${line%%$'\t'*} == *[=/:@] ]]; then
-            open+=("${${line%%$'\t'*}//:/\\:}")
+            open+=("${${${line%%$'\t'*}//\\/\\\\}//:/\\:}")
         elif [[ $line == *$'\t'* ]]; then
-            plain+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
+            plain+=("${${${line%%$'\t'*}//\\/\\\\}//:/\\:}:${line#*$'\t'}")
         else
-            plain+=("${line//:/\\:}")
+            plain+=("${${line//\\/\\\\}//:/\\:}")
         fi
     done
     [[ -n $plain ]] && _describe -V ssmx plain

@@ -1,6 +1,7 @@
 //! `ssmx play`: shows a recording again, in its own time.
 
 mod cast;
+mod filter;
 mod modes;
 
 use std::fs::File;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use self::cast::{Cast, Header};
+use self::filter::Filter;
 use self::modes::Modes;
 use super::report::Failure;
 use crate::terminal::{self, Input, Output, RawMode, Signal, Signals};
@@ -82,6 +84,7 @@ pub async fn run(args: Args) -> anyhow::Result<u8> {
         signals,
         keys,
         stdout: Output::stdout(),
+        filter: on_terminal.then(Filter::default),
         modes: Modes::default(),
         paused: None,
         steps: 0,
@@ -161,6 +164,8 @@ struct Player {
     signals: Signals,
     keys: Option<Input>,
     stdout: Output,
+    /// For a terminal.
+    filter: Option<Filter>,
     modes: Modes,
     /// What was left of the wait.
     paused: Option<Duration>,
@@ -190,8 +195,12 @@ impl Player {
             if let Some(early) = self.wait_for(&mut due).await {
                 return Ok(early);
             }
-            self.modes.note(event.data.as_bytes());
-            self.stdout.push(event.data.into());
+            let data = match &mut self.filter {
+                Some(filter) => filter.feed(&event.data),
+                None => event.data,
+            };
+            self.modes.note(data.as_bytes());
+            self.stdout.push(data.into());
             self.writing = true;
         }
         // What was shown last stands until it is written.

@@ -79,3 +79,19 @@ fn a_file_that_anybody_may_write_does_not_count() {
         "{done:?}"
     );
 }
+
+#[test]
+fn texts_of_a_project_do_nothing_to_the_terminal() {
+    let home = Home::new("");
+    let text =
+        "[alias.a]\ntarget = \"x\"\ndescription = \"\\u001b]0;t\\u0007\u{202e}a\\u009b2J\"\n";
+    home.write(".ssmx.toml", text);
+    for words in [&["config", "show"][..], &SHOW, &["up", "b"]] {
+        let done = home.run(words);
+        let all = done.text() + &done.stderr;
+        let is_harmful = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!all.contains(is_harmful), "{all:?}");
+    }
+    let shown = home.run(&["config", "show"]).text();
+    assert!(shown.contains(r"\u202ea\u009b2J"), "{shown}");
+}
