@@ -175,7 +175,7 @@ fn open_part(part: &Path, mode: u32) -> io::Result<File> {
         return Ok(file);
     }
     match fs::remove_file(part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => options.create_new(true).open(part),
     }
 }
