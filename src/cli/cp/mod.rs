@@ -29,13 +29,17 @@ use spec::Place;
     ssmx cp app.tar.gz i-…:/opt/app/           a file into a directory of the node\n  \
     ssmx cp -rp i-…:/var/log/app logs          a directory with modes and times\n  \
     pg_dump db | ssmx cp - i-…:dump.sql        standard input into a file\n  \
-    ssmx cp i-…:/etc/hosts -                   a file to standard output\n\n\
+    ssmx cp i-…:/etc/hosts -                   a file to standard output\n  \
+    ssmx cp site.zip 'i-…:C:\\inetpub\\'         a file to a node with Windows\n\n\
     Paths of the node that do not begin with / are in its user's home directory. A path here that \
     has a colon in its first part is written ./a:b, a target that has one [fd00::1]:PATH. At a \
     terminal :PATH has a list of nodes to pick from.\n\n\
-    It takes a POSIX sh on the node, stty, and programs that coreutils or busybox have; Windows \
-    nodes have none of these. Checksums are compared. What an interrupted copy leaves (NAME.ssmx-part) \
-    the same command goes on with."
+    It takes a POSIX sh on the node, stty, and programs that coreutils or busybox have. Checksums \
+    are compared. What an interrupted copy leaves (NAME.ssmx-part) the same command goes on with.\n\n\
+    On a node with Windows it takes PowerShell 5.1, and a second session, of \
+    AWS-StartPortForwardingSession, carries the bytes; paths are written C:\\DIR\\FILE or C:/DIR/FILE, \
+    -p keeps times and the read-only attribute. This follows the documentation of Windows and has \
+    not been tried on a Windows machine yet."
 )]
 pub struct Args {
     /// What to copy, and where to; - is standard input or output
@@ -58,6 +62,10 @@ pub struct Args {
         hide_short_help = true
     )]
     encoding: How,
+    /// The node runs Windows: without this, and unless its path begins with a drive, one more
+    /// session finds that out
+    #[arg(long)]
+    windows: bool,
     /// Why; goes into the session's history
     #[arg(long)]
     reason: Option<String>,
@@ -77,6 +85,16 @@ enum How {
 enum Plan {
     Up(Vec<Source>, RemotePath),
     Down(Vec<RemotePath>, Place),
+}
+
+impl Plan {
+    /// Whether a path of the node is one of Windows.
+    fn says_windows(&self) -> bool {
+        match self {
+            Self::Up(_, to) => copy::begins_with_drive(to),
+            Self::Down(paths, _) => paths.iter().any(copy::begins_with_drive),
+        }
+    }
 }
 
 /// Runs the subcommand; the exit status.
@@ -99,25 +117,33 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let aws = global.aws().await?;
     // Ids take no call.
     let target = global.target(&aws, target).await?;
-    let asked = copy::ask(target, args.reason);
-    let grant = match start_session::start(&aws, &asked.request).await? {
-        Started::Session(grant) => grant,
-        Started::Signal(number) => return Ok(128 + number),
-    };
-    terminal::install_panic_hook();
-    let watch = Box::new(Progress::new(args.quiet));
-    let mut link = match Link::open(aws, grant, asked, settings, watch).await {
-        Ok(link) => link,
-        Err(failure) => return report(failure),
+    let mut windows = args.windows || plan.says_windows();
+    let mut link = loop {
+        let asked = copy::ask(target.clone(), args.reason.clone(), windows);
+        let grant = match start_session::start(&aws, &asked.request).await? {
+            Started::Session(grant) => grant,
+            Started::Signal(number) => return Ok(128 + number),
+        };
+        terminal::install_panic_hook();
+        let watch = Box::new(Progress::new(args.quiet));
+        match Link::open(aws.clone(), grant, asked, settings.clone(), watch).await {
+            Ok(link) => break link,
+            // What the first session was for is known now.
+            Err(CopyFailure::Windows) if !windows => windows = true,
+            Err(failure) => return report(failure),
+        }
     };
     let copied = match plan {
-        Plan::Up(sources, to) => Upload::new(&mut link, manner).run(sources, to).await,
-        Plan::Down(sources, Place::Local(to)) => {
-            let to = Destination::Path(to);
-            Download::new(&mut link, manner).run(sources, to).await
+        Plan::Up(sources, to) => {
+            let to = link.path(to);
+            Upload::new(&mut link, manner).run(sources, to).await
         }
-        Plan::Down(sources, _) => {
-            let to = Destination::Stdout;
+        Plan::Down(sources, to) => {
+            let sources = sources.into_iter().map(|path| link.path(path)).collect();
+            let to = match to {
+                Place::Local(to) => Destination::Path(to),
+                Place::Stream | Place::Remote(..) => Destination::Stdout,
+            };
             Download::new(&mut link, manner).run(sources, to).await
         }
     };

@@ -19,6 +19,15 @@ pub enum CopyFailure {
     /// The node has no shell that does as it is told.
     #[error("the node cannot run the commands that copy files{0}")]
     NoShell(String),
+    /// It has Windows, and was not taken for such a node.
+    #[error("the node runs Windows")]
+    Windows,
+    /// Its PowerShell may not do what is needed.
+    #[error("the node's PowerShell runs in a limited language mode, which opens no connections")]
+    Limited,
+    /// The session that leads to the program on a node with Windows is not to be had.
+    #[error("no session carries the bytes of the copy: {0}")]
+    NoPort(SessionFailure),
     /// It lacks a program.
     #[error("the node has no {0}")]
     Lacks(&'static str),
@@ -71,8 +80,18 @@ impl CopyFailure {
         match self {
             Self::Session(failure) => failure.hint(),
             Self::NoShell(_) => Some(
-                "it takes a POSIX sh and stty; nodes with Windows are not supported yet".to_owned(),
+                "it takes a POSIX sh and stty; on Windows, PowerShell (say --windows); a path \
+                 like C:/… that is none of Windows is written ./C:/…"
+                    .to_owned(),
             ),
+            Self::Windows => Some("--windows says so".to_owned()),
+            Self::Limited => {
+                Some("a policy of the node says so; ssmx ssh and scp do without".to_owned())
+            }
+            Self::NoPort(failure) => failure.hint().or(Some(
+                "on Windows nodes it takes a session of AWS-StartPortForwardingSession as well"
+                    .to_owned(),
+            )),
             _ => None,
         }
     }

@@ -1,21 +1,22 @@
 //! The way to the node's script: commands there, answers back.
 
+mod close;
+
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::command::Command;
-use super::frame::{Frame, Frames, Reply};
+use super::frame::{Frame, Frames, Garbled, Reply};
 use super::sum::Kind;
+use super::windows::{self, Answers, Carried, Carrier, Greeting, Greetings, Stir};
 use super::{CopyFailure, Encoding, RemotePath, Watch};
 use crate::aws::Aws;
 use crate::channel::{Channel, DataSender, End, Ended, Event};
 use crate::session::ending::{SessionFailure, printable};
 use crate::session::front::suspend;
-use crate::session::leave::{enough, terminate_session};
 use crate::session::notices::LossNotice;
 use crate::session::opening::Opened;
 use crate::terminal::{Signal, Signals};
@@ -26,8 +27,6 @@ const AHEAD: usize = 128 * 1024;
 const PIECE: usize = 64 * 1024;
 /// More than a node says before it is ready or behind its answers, in bytes without a line's end.
 const NOISE: usize = 64 * 1024;
-/// How long the node's shell may take to end when it is told to.
-const END_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A node with the script running. [`close`](Self::close) it in the end.
 pub struct Link {
@@ -40,6 +39,12 @@ pub struct Link {
     /// Who hears how it goes.
     pub watch: Box<dyn Watch>,
     frames: Frames,
+    greetings: Greetings,
+    greeting: Option<Greeting>,
+    /// Carries commands and answers, if the node has Windows: the session itself cannot.
+    carrier: Option<Carrier>,
+    answers: Answers,
+    stir: Stir,
     ready: bool,
     replies: VecDeque<(u64, Reply)>,
     out: VecDeque<Bytes>,
@@ -68,6 +73,11 @@ impl Link {
             loss: LossNotice::default(),
             watch,
             frames: Frames::new(mark),
+            greetings: Greetings::new(mark),
+            greeting: None,
+            carrier: None,
+            answers: Answers::default(),
+            stir: Stir::Never,
             ready: false,
             replies: VecDeque::new(),
             out: VecDeque::new(),
@@ -81,16 +91,34 @@ impl Link {
         }
     }
 
-    /// Waits until the node's terminal is raw.
+    /// Waits until the node's terminal is raw, or PowerShell is there instead.
     ///
     /// # Errors
     ///
     /// The session is over, or a signal came.
-    pub(super) async fn ready(&mut self) -> Result<(), CopyFailure> {
-        while !self.ready {
+    pub(super) async fn ready(&mut self) -> Result<Option<Greeting>, CopyFailure> {
+        while !self.ready && self.greeting.is_none() {
             self.step().await?;
         }
-        Ok(())
+        Ok(self.greeting)
+    }
+
+    /// Credentials, region and endpoints.
+    pub(super) fn aws(&self) -> &Aws {
+        &self.aws
+    }
+
+    /// Has commands and answers carried by another session.
+    pub(super) fn carry_by(&mut self, carrier: Carrier) {
+        self.carrier = Some(carrier);
+        self.stir = Stir::later();
+        // It answers the secret.
+        self.due.push_back((0, NOISE));
+    }
+
+    /// Whether the node has Windows.
+    pub fn is_windows(&self) -> bool {
+        self.carrier.is_some()
     }
 
     /// Sends a command, with bytes behind it. Waits while much waits to be sent; answers with its
@@ -107,7 +135,10 @@ impl Link {
         let id = self.next_id;
         self.next_id += 1;
         self.due.push_back((id, command.most()));
-        self.push(command.line(id).into());
+        self.push(match self.is_windows() {
+            true => windows::frame(command, id),
+            false => command.line(id).into(),
+        });
         self.feed(body.unwrap_or_default()).await?;
         Ok(id)
     }
@@ -194,15 +225,23 @@ impl Link {
             Signal(Signal),
             Event(Option<Event>),
             Sent,
+            Carried(Carried),
             Deadline,
         }
-        let deadline = self.loss.deadline();
+        let deadlines = [self.loss.deadline(), self.stir.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
+        let sends = self.carrier.is_none() && !self.out.is_empty();
         let woken = tokio::select! {
             signal = self.signals.next() => Woken::Signal(signal),
             event = self.channel.next() => Woken::Event(event),
-            permit = self.sender.reserve(), if !self.out.is_empty() => {
+            carried = windows::carried(&mut self.carrier, &mut self.out) => Woken::Carried(carried),
+            permit = self.sender.reserve(), if sends || self.stir == Stir::Now => {
                 match permit {
-                    Ok(permit) => if let Some(data) = self.out.pop_front() {
+                    Ok(permit) => if self.stir == Stir::Now {
+                        // Nobody reads it.
+                        permit.send(Bytes::from_static(b" "));
+                        self.stir = Stir::later();
+                    } else if let Some(data) = self.out.pop_front() {
                         self.out_bytes -= data.len();
                         permit.send(data);
                     },
@@ -221,8 +260,16 @@ impl Link {
             }
             Woken::Event(event) => return self.handle(event),
             Woken::Sent => {}
+            Woken::Carried(carried) => return self.carried(carried),
             Woken::Deadline => {
-                if let Some(text) = self.loss.tell() {
+                let past =
+                    |deadline: Option<Instant>| deadline.is_some_and(|at| at <= Instant::now());
+                if past(self.stir.deadline()) {
+                    self.stir = Stir::Now;
+                }
+                if past(self.loss.deadline())
+                    && let Some(text) = self.loss.tell()
+                {
                     self.watch.notice(&text);
                 }
             }
@@ -254,10 +301,27 @@ impl Link {
         Ok(())
     }
 
+    fn carried(&mut self, carried: Carried) -> Result<(), CopyFailure> {
+        match carried {
+            Carried::Taken(length) => self.out_bytes -= length,
+            Carried::Came(data) => {
+                self.answers.push(&data);
+                let garbled = |garbled: Garbled| CopyFailure::Garbled(garbled.0);
+                while let Some((id, reply)) = self.answers.next().map_err(garbled)? {
+                    self.answered(id, reply)?;
+                }
+                return self.bound(self.answers.unread());
+            }
+            Carried::Notice(text) => self.watch.notice(&text),
+            Carried::Over(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
     fn over(&mut self, end: End) -> Result<(), CopyFailure> {
         self.ended = !end.wants_termination();
         Err(match end {
-            End::Closed(reason) if reason.is_empty() && !self.ready => {
+            End::Closed(reason) if reason.is_empty() && !self.ready && self.greeting.is_none() => {
                 let noise = printable(&self.frames.noise());
                 CopyFailure::NoShell(match noise.is_empty() {
                     true => String::new(),
@@ -272,6 +336,15 @@ impl Link {
     }
 
     fn read(&mut self, data: &[u8]) -> Result<(), CopyFailure> {
+        if self.greeting.is_some() {
+            return Ok(());
+        }
+        if !self.ready {
+            self.greeting = self.greetings.read(data);
+            if self.greeting.is_some() {
+                return Ok(());
+            }
+        }
         self.frames.push(data);
         while let Some(frame) = self
             .frames
@@ -281,49 +354,27 @@ impl Link {
             match frame {
                 Frame::Ready => self.ready = true,
                 Frame::NoStty => return Err(CopyFailure::Lacks("stty")),
-                Frame::Reply(id, reply) => {
-                    // What was not asked for would never be taken, and fill the memory.
-                    if self.due.pop_front().is_none_or(|(due, _)| due != id) {
-                        return Err(CopyFailure::Garbled("it belongs to another command"));
-                    }
-                    self.replies.push_back((id, reply));
-                }
+                Frame::Reply(id, reply) => self.answered(id, reply)?,
             }
         }
-        let most = self.due.front().map_or(NOISE, |(_, most)| *most);
-        match self.frames.unread() > most {
-            true => Err(CopyFailure::Garbled("it has no end")),
-            false => Ok(()),
-        }
+        self.bound(self.frames.unread())
     }
 
-    /// Ends the session: by the shell's own end if all went well (`orderly`), else from outside.
-    pub async fn close(mut self, orderly: bool) {
-        let mut ended = self.ended;
-        if orderly && !ended {
-            self.push(Command::Bye.line(0).into());
-            let end = async {
-                while self.step().await.is_ok() {}
-                self.ended
-            };
-            ended = timeout(END_TIMEOUT, end).await.unwrap_or_default();
+    /// Takes an answer. What was not asked for would never be taken, and fill the memory.
+    fn answered(&mut self, id: u64, reply: Reply) -> Result<(), CopyFailure> {
+        if self.due.pop_front().is_none_or(|(due, _)| due != id) {
+            return Err(CopyFailure::Garbled("it belongs to another command"));
         }
-        let Self {
-            aws,
-            session_id,
-            channel,
-            mut signals,
-            ..
-        } = self;
-        let last = async {
-            if !ended {
-                terminate_session(&aws, &session_id).await;
-            }
-            channel.close().await;
-        };
-        tokio::select! {
-            () = last => {}
-            () = enough(&mut signals) => debug!("told to leave at once"),
+        self.replies.push_back((id, reply));
+        Ok(())
+    }
+
+    /// Checks what there is of an answer that is not whole.
+    fn bound(&self, unread: usize) -> Result<(), CopyFailure> {
+        let most = self.due.front().map_or(NOISE, |(_, most)| *most);
+        match unread > most {
+            true => Err(CopyFailure::Garbled("it has no end")),
+            false => Ok(()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Files to and from a node over one session, with what is on the node: a POSIX shell, `dd` or
-//! `head`, and a program that makes checksums.
+//! `head`, and a program that makes checksums. Nodes with Windows are another matter: see
+//! [`windows`].
 //!
 //! # How
 //!
@@ -57,6 +58,7 @@ mod status;
 mod stride;
 mod sum;
 mod upload;
+mod windows;
 
 pub use download::{Destination, Download};
 pub use encoding::Encoding;
@@ -65,6 +67,7 @@ pub use link::Link;
 pub use open::{Asked, Settings, ask};
 pub use remote_path::RemotePath;
 pub use upload::{Source, Upload};
+pub use windows::begins_with_drive;
 
 use failure::{local, remote};
 

@@ -7,6 +7,7 @@ use super::frame::Reply;
 use super::link::{Link, heed};
 use super::script;
 use super::sum::{Kind, Sum};
+use super::windows::{self, Greeting, script::Secret};
 use super::{CopyFailure, Encoding, Watch};
 use crate::aws::{Aws, SessionGrant, StartSession};
 use crate::channel;
@@ -32,19 +33,31 @@ pub struct Asked {
     /// The request.
     pub request: StartSession,
     mark: String,
+    /// For a node with Windows.
+    secret: Option<Secret>,
 }
 
-/// What to ask the service for, to copy from or to `target`.
-pub fn ask(target: String, reason: Option<String>) -> Asked {
+/// What to ask the service for, to copy from or to `target`, which may be known to have Windows.
+pub fn ask(target: String, reason: Option<String>, windows: bool) -> Asked {
     let mark = uuid::Uuid::new_v4().simple().to_string();
-    let command = script::command(&mark);
+    let secret = windows.then(Secret::new);
+    let command = match &secret {
+        Some(secret) => windows::script::command(&mark, secret),
+        // Containers have no Windows; agents in them give the command to no shell.
+        None if target.starts_with("ecs:") => script::command(&mark),
+        None => windows::script::either(&script::command(&mark), &mark),
+    };
     let request = StartSession {
         target,
         document_name: Some(DOCUMENT.to_owned()),
         parameters: vec![("command".to_owned(), vec![command])],
         reason,
     };
-    Asked { request, mark }
+    Asked {
+        request,
+        mark,
+        secret,
+    }
 }
 
 impl Link {
@@ -63,8 +76,9 @@ impl Link {
         let mut signals =
             Signals::install().map_err(SessionFailure::local("cannot listen for signals"))?;
         aws.stop_prompting();
-        let target = asked.request.target;
-        let mut opening = Opening::begin(aws, grant, target, settings.channel)?;
+        let target = asked.request.target.clone();
+        let channel = settings.channel.clone();
+        let mut opening = Opening::begin(aws, grant, target, channel)?;
         let failure = loop {
             tokio::select! {
                 signal = signals.next() => if let Some(number) = heed(signal) {
@@ -80,7 +94,7 @@ impl Link {
                         let mut link = Self::new(opened, signals, watch, &asked.mark);
                         let met = match kind {
                             SessionType::InteractiveCommands | SessionType::StandardStream => {
-                                link.meet(settings.encoding).await
+                                link.meet(asked, settings).await
                             }
                             _ => Err(CopyFailure::NoShell(String::new())),
                         };
@@ -108,9 +122,26 @@ impl Link {
         Err(failure)
     }
 
-    /// Waits for the raw terminal, sends the script, and tries what passes.
-    async fn meet(&mut self, encoding: Option<Encoding>) -> Result<(), CopyFailure> {
-        self.ready().await?;
+    /// Waits for what runs the command, and makes it serve us.
+    async fn meet(&mut self, asked: Asked, settings: Settings) -> Result<(), CopyFailure> {
+        let greeting = self.ready().await?;
+        match (greeting, asked.secret) {
+            (None, None) => self.try_out(settings.encoding).await,
+            (Some(Greeting::Port(port)), Some(secret)) => {
+                let StartSession { target, reason, .. } = asked.request;
+                self.connect(target, port, &secret, reason, settings.channel)
+                    .await
+            }
+            (Some(Greeting::Windows), _) => Err(CopyFailure::Windows),
+            (Some(Greeting::Limited), _) => Err(CopyFailure::Limited),
+            (None | Some(Greeting::Port(_)), _) => {
+                Err(CopyFailure::Garbled("it is of another program"))
+            }
+        }
+    }
+
+    /// Sends the script, and tries what passes.
+    async fn try_out(&mut self, encoding: Option<Encoding>) -> Result<(), CopyFailure> {
         self.push(script::script().into());
         let all: Vec<u8> = (0..=255).collect();
         // Should bytes be swallowed, these are taken for them; as commands they are none.

@@ -5,7 +5,7 @@ mod backoff;
 mod basic;
 pub mod bind;
 pub mod descriptors;
-mod leave;
+pub(super) mod leave;
 pub mod listener;
 mod local;
 pub mod over;

@@ -13,7 +13,7 @@ use crate::support::pty::Terminal;
 use crate::support::{run, run_without_input};
 
 /// Contents that are hard to carry.
-fn contents() -> Vec<(&'static str, Vec<u8>)> {
+pub(super) fn contents() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("empty", Vec::new()),
         ("one", b"x".to_vec()),

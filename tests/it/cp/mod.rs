@@ -6,6 +6,7 @@ mod hostile;
 mod large;
 mod resume;
 mod trees;
+mod windows;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};

@@ -9,7 +9,7 @@ use ssmx::loopback::Stats;
 use super::{Node, node, noise};
 use crate::support::{DEADLINE, kill, run_without_input, spawn};
 
-const SIZE: usize = 8 << 20;
+pub(super) const SIZE: usize = 8 << 20;
 
 /// Messages both ways so far.
 fn messages(node: &Node) -> u64 {
@@ -21,7 +21,12 @@ fn all_messages(stats: &Stats) -> u64 {
 }
 
 /// Interrupts a copy in the middle; how much there is then.
-fn interrupt(node: &Node, command: Command, part: &std::path::Path, signal: &str) -> u64 {
+pub(super) fn interrupt(
+    node: &Node,
+    command: Command,
+    part: &std::path::Path,
+    signal: &str,
+) -> u64 {
     let before = messages(node);
     let running = spawn(command);
     // A KiB is a message and its acknowledgement.
@@ -34,7 +39,8 @@ fn interrupt(node: &Node, command: Command, part: &std::path::Path, signal: &str
         "-KILL" => assert_eq!(done.code(), None),
         _ => {
             assert_eq!(done.code(), Some(130));
-            assert_eq!(node.loopback.stats().terminated, 1);
+            let ended = |stats: &Stats| stats.ended == stats.started;
+            assert!(node.loopback.wait_for(ended, DEADLINE), "a session is left");
         }
     }
     node.loopback.end_sessions("");
@@ -43,7 +49,7 @@ fn interrupt(node: &Node, command: Command, part: &std::path::Path, signal: &str
 }
 
 /// Copies again, which must begin behind what is there.
-fn go_on(node: &Node, arguments: &[&OsStr], there: u64) {
+pub(super) fn go_on(node: &Node, arguments: &[&OsStr], there: u64) {
     let done = run_without_input(node.cp(&[&["--debug".as_ref()], arguments].concat()));
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     let told = format!("goes on behind what is there there={there}\n");

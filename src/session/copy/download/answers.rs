@@ -42,7 +42,9 @@ impl Download<'_> {
         at: u64,
         swap: Option<u8>,
     ) -> Result<(), CopyFailure> {
-        let swap = swap.filter(|_| self.link.down == Encoding::Raw);
+        // Where nothing is lost, nothing is swapped.
+        let swaps = self.link.down == Encoding::Raw && !self.link.is_windows();
+        let swap = swap.filter(|_| swaps);
         let Some(flow) = self.flow(number) else {
             return Ok(());
         };
