@@ -156,8 +156,18 @@ fn start(answer: &Answer, aws: &Aws, caller: &Caller, target: Option<&str>) -> C
         ));
     }
     match target {
-        Some(target) => Check::failed(ID, REFUSED, text)
-            .fix(statement(ACTION, &arn(target, aws.region(), caller))),
+        Some(target) => {
+            let allow = statement(ACTION, &arn(target, aws.region(), caller));
+            // Nobody tells which nodes those are; containers are none of them.
+            let ask = match target.starts_with("ecs:") {
+                true => String::new(),
+                false => format!(
+                    "; or, where access is granted just in time, ask for it: \
+                     ssmx start-session --target {target} --request-access REASON"
+                ),
+            };
+            Check::failed(ID, REFUSED, text).fix(allow + &ask)
+        }
         None => Check::warning(ID, text)
             .fix("policies may allow some nodes only: ssmx doctor TARGET asks for one"),
     }

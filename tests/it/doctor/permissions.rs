@@ -110,3 +110,26 @@ fn keys_of_the_account() {
     loopback.script("GenerateDataKey", 400, body);
     doctor(&loopback, &[]).has("iam.kms", "failed", &["disabled", "enable the key"]);
 }
+
+#[test]
+fn a_node_that_takes_an_approval_is_told_how_to_ask_for_it() {
+    let guarded = "i-1000000000000000a";
+    let mut nodes = Peer::default().nodes;
+    nodes.push(ssmx::loopback::Node::online(guarded).guarded());
+    let loopback = peer(Peer {
+        nodes,
+        ..Peer::default()
+    });
+    let found = doctor(&loopback, &[guarded]);
+    let ask = format!("start-session --target {guarded} --request-access REASON");
+    found.has("iam.start-session", "failed", &[&ask]);
+    found.ends(254);
+    let container = format!("ecs:shop_{:032x}_{:032x}-0000000001", 0x12, 0x12);
+    loopback.deny("StartSession", true);
+    let found = doctor(&loopback, &[&container]);
+    let check = found.check("iam.start-session").to_string();
+    assert!(
+        check.contains("denied") && !check.contains("--request-access"),
+        "{check}"
+    );
+}
