@@ -5,7 +5,7 @@ use std::process::Command;
 
 use ssmx::loopback::{Loopback, Node, Options};
 
-use super::transcript::Transcript;
+use super::transcript::{Snapshot, Transcript};
 use crate::config::Home;
 use crate::support::{SSMX, clean, command, snapshot};
 
@@ -167,7 +167,7 @@ fn files() -> Transcript {
 
 #[test]
 fn errors_are_told_as_they_are_kept() {
-    let made: [(&str, fn() -> Transcript); 4] = [
+    let made: [Snapshot; 4] = [
         ("usage", usage),
         ("settings", settings),
         ("targets", targets),

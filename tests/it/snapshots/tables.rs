@@ -5,7 +5,7 @@ use std::process::Command;
 
 use ssmx::loopback::{Loopback, Node, Options};
 
-use super::transcript::Transcript;
+use super::transcript::{Snapshot, Transcript};
 use crate::support::{SSMX, command, snapshot};
 
 fn start(options: Options) -> Loopback {
@@ -195,7 +195,7 @@ fn doctor() -> Transcript {
 
 #[test]
 fn answers_look_as_they_are_kept() {
-    let made: [(&str, fn() -> Transcript); 6] = [
+    let made: [Snapshot; 6] = [
         ("ls", ls),
         ("history", history),
         ("describe-sessions", describe_sessions),

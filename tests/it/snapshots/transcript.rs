@@ -5,6 +5,9 @@ use std::process::Command;
 use crate::support::pty::Terminal;
 use crate::support::{Finished, run_without_input, snapshot};
 
+/// The name of a snapshot, and what makes it.
+pub type Snapshot = (&'static str, fn() -> Transcript);
+
 /// What is run for a snapshot, and what came of it.
 pub struct Transcript {
     text: String,
