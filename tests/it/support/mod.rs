@@ -155,9 +155,14 @@ impl Running {
     }
 
     /// Waits for the end; kills the program and fails when it takes too long.
-    pub fn finish(mut self) -> Finished {
-        let stdout = self.stdout.recv_timeout(DEADLINE);
-        let stderr = self.stderr.recv_timeout(DEADLINE);
+    pub fn finish(self) -> Finished {
+        self.finish_within(DEADLINE)
+    }
+
+    /// The same with a limit of its own for how long it may take.
+    pub fn finish_within(mut self, limit: Duration) -> Finished {
+        let stdout = self.stdout.recv_timeout(limit);
+        let stderr = self.stderr.recv_timeout(limit);
         if stdout.is_err() || stderr.is_err() {
             self.child.kill().expect("the program can be killed");
             let read = |pipe: mpsc::Receiver<Vec<u8>>| {
