@@ -1,5 +1,6 @@
 //! This machine's clock against that of AWS, which takes no signature of another time.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::{SystemTimeSource, TimeSource as _};
@@ -36,6 +37,46 @@ pub(super) fn ahead(date: &str, begun: SystemTime, ended: SystemTime) -> Option<
     })
 }
 
+/// The time by which signatures are made: that of this machine, unless AWS has quite another.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    ahead: AtomicI64,
+}
+
+impl Clock {
+    /// Seconds to be added to the time of this machine.
+    pub(super) fn off(&self) -> i64 {
+        match self.ahead.load(Ordering::Relaxed) {
+            ahead if ahead.unsigned_abs() >= TO_BLAME => ahead,
+            _ => 0,
+        }
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> SystemTime {
+        let (now, off) = (SystemTimeSource::new().now(), self.off());
+        let span = Duration::from_secs(off.unsigned_abs());
+        match off < 0 {
+            true => now.checked_sub(span),
+            false => now.checked_add(span),
+        }
+        .unwrap_or(now)
+    }
+
+    /// Learns from the `Date` of an answer to a signed call that began at `begun`.
+    pub(super) fn learn(&self, date: &str, begun: SystemTime) {
+        let ended = SystemTimeSource::new().now();
+        let Some(ahead) = ahead(date, begun, ended) else {
+            return;
+        };
+        let before = self.off();
+        self.ahead.store(ahead, Ordering::Relaxed);
+        if before == 0 && self.off() != 0 {
+            tracing::debug!("{}: signing by that", clock_text(ahead));
+        }
+    }
+}
+
 /// What to do about a signature that is not taken, if the clock is to blame by the `Date` of the
 /// answer, which is here just now.
 pub(super) fn advice(date: &str) -> Option<String> {
@@ -63,6 +104,23 @@ mod tests {
             assert_eq!(ahead(date, at(begun), at(ended)), Some(expected));
         }
         assert_eq!(ahead("yesterday", at(0), at(0)), None);
+    }
+
+    #[test]
+    fn signatures_go_by_the_time_of_aws_where_that_is_another() {
+        let clock = Clock::default();
+        let here = SystemTimeSource::new().now();
+        let date = |ahead: i64| {
+            let time = DateTime::from_secs(DateTime::from(here).secs() + ahead);
+            time.fmt(Format::HttpDate).expect("a date")
+        };
+        let off = || DateTime::from(clock.now()).secs() - DateTime::from(here).secs();
+        for (ahead, expected) in [(60, 0), (3600, 3600), (-3600, -3600), (0, 0)] {
+            clock.learn(&date(ahead), here);
+            assert!((off() - expected).abs() < 60, "{ahead}: {}", off());
+        }
+        clock.learn("yesterday", here);
+        assert_eq!(clock.off(), 0);
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_smithy_async::time::{SystemTimeSource, TimeSource};
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
@@ -52,10 +51,13 @@ impl Aws {
             let request = self
                 .json_request(service, operation, &body, &credentials)
                 .map_err(|why| Error::new(Kind::Other, call.what, why))?;
+            let off = self.0.connections.clock().off();
             let (error, again) = match self.send_json(call, request).await {
                 Ok(answer) => return Ok(answer),
                 Err((error, again)) => (self.note(error).await, again),
             };
+            // A signature of the wrong time is worth another of the right one.
+            let again = again || off != self.0.connections.clock().off();
             if !again || attempts >= self.0.settings.max_attempts {
                 return Err(error);
             }
@@ -93,7 +95,7 @@ impl Aws {
             ("content-type", "application/x-amz-json-1.1".to_owned()),
             ("x-amz-target", format!("{}.{operation}", service.target)),
         ];
-        let now = SystemTimeSource::new().now();
+        let now = self.0.connections.clock().now();
         let unsigned = Unsigned {
             service: service.name,
             region: &self.0.region,

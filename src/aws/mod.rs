@@ -47,7 +47,7 @@ use std::time::Duration;
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_smithy_async::rt::sleep::TokioSleep;
-use aws_smithy_async::time::{SystemTimeSource, TimeSource};
+use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::os_shim_internal::{Env, Fs};
 use aws_types::region::Region;
@@ -247,7 +247,7 @@ impl Aws {
                 return Vec::new();
             }
         };
-        let now = SystemTimeSource::new().now();
+        let now = self.0.connections.clock().now();
         match sign::upgrade_headers(url, &self.0.region, &credentials, now) {
             Ok(headers) => headers,
             Err(error) => {

@@ -14,10 +14,11 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 use super::access::Keys;
+use super::api;
 use super::door::Door;
 use super::record::Control;
 use super::sigv4::{self, Signed};
-use super::state::{Shared, wall_clock};
+use super::state::Shared;
 use crate::protocol::payload::find;
 
 /// A client's connection.
@@ -167,7 +168,7 @@ fn admit(shared: &Shared, request: &Request) -> Result<String, (StatusCode, Stri
         };
         let keys = Keys::of(shared, request.headers());
         let signer = keys.signer(&shared.options.region);
-        sigv4::verify(&signer, "ssmmessages", &signed, wall_clock())
+        sigv4::verify(&signer, "ssmmessages", &signed, api::now(shared))
             .map_err(|error| (StatusCode::FORBIDDEN, error.to_string()))?;
     } else if shared.options.require_signature {
         return forbidden("Missing Authentication Token".into());

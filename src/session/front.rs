@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 
 use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::ending::{Outcome, SessionFailure, printable};
@@ -11,7 +12,7 @@ use super::notices::plugin;
 use super::opening::{Opened, Opening, Progress};
 use super::{Options, Style};
 use crate::protocol::payload::Size;
-use crate::terminal::{self, Output, Parent, Signal, Signals};
+use crate::terminal::{self, Input, Output, Parent, Signal, Signals};
 
 /// The size that a session without a terminal gets, as official clients give it.
 const NO_TERMINAL: Size = Size {
@@ -212,4 +213,26 @@ pub fn current_size() -> Size {
         cols: size.cols.into(),
         rows: size.rows.into(),
     })
+}
+
+/// Both have written what they were given.
+pub async fn written(stdout: &mut Output, stderr: &mut Output) -> std::io::Result<()> {
+    stdout.ready().await?;
+    stderr.ready().await
+}
+
+/// What is typed next; where nothing is read, nothing ever comes.
+pub async fn next_input(input: Option<&mut Input>) -> Option<std::io::Result<Bytes>> {
+    match input {
+        Some(input) => input.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The deadline, if there is one.
+pub async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }

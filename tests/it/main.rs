@@ -14,6 +14,8 @@ mod api;
 mod aws_cli;
 mod channel;
 #[cfg(unix)]
+mod clock;
+#[cfg(unix)]
 mod completion;
 #[cfg(unix)]
 mod config;

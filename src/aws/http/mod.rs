@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_smithy_async::time::{SystemTimeSource, TimeSource as _};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -22,6 +23,7 @@ use url::Url;
 
 use body::Bounded;
 
+use super::clock::{self, Clock};
 use super::dial::{Dial, DialError};
 use super::error;
 use super::proxy::Proxies;
@@ -47,6 +49,7 @@ struct Inner {
     proxies: Arc<Proxies>,
     connect_timeout: Option<Duration>,
     read_timeout: Option<Duration>,
+    clock: Clock,
     /// One pool for each connect time-out; there are two or three in a process.
     pools: Mutex<Vec<(Option<Duration>, Pool)>>,
 }
@@ -64,8 +67,14 @@ impl Http {
             proxies,
             connect_timeout,
             read_timeout,
+            clock: Clock::default(),
             pools: Mutex::default(),
         }))
+    }
+
+    /// The time, as answers to signed calls have told it.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.0.clock
     }
 
     fn pool(&self, limit: Option<Duration>) -> Pool {
@@ -105,8 +114,8 @@ impl Http {
         read: Option<Duration>,
     ) -> SharedHttpConnector {
         SharedHttpConnector::new(Connector {
+            http: self.clone(),
             pool: self.pool(connect),
-            proxies: Arc::clone(&self.0.proxies),
             connect,
             read,
         })
@@ -127,8 +136,8 @@ impl HttpClient for Http {
 }
 
 struct Connector {
+    http: Http,
     pool: Pool,
-    proxies: Arc<Proxies>,
     connect: Option<Duration>,
     read: Option<Duration>,
 }
@@ -149,9 +158,12 @@ impl HttpConnector for Connector {
         };
         self.authorize_at_proxy(&mut request);
         let host = request.uri().host().unwrap_or_default().to_owned();
+        let is_signed = request.headers().contains_key(http::header::AUTHORIZATION);
+        let http = self.http.clone();
         let answer = self.pool.request(request);
         let (connect, read) = (self.connect, self.read);
         HttpConnectorFuture::new(async move {
+            let begun = SystemTimeSource::new().now();
             let answer = match read {
                 Some(read) => {
                     // Connecting may still be under way.
@@ -168,6 +180,10 @@ impl HttpConnector for Connector {
                 None => answer.await,
             };
             let response = answer.map_err(classify)?;
+            let date = response.headers().get(clock::DATE).filter(|_| is_signed);
+            if let Some(date) = date.and_then(|date| date.to_str().ok()) {
+                http.clock().learn(date, begun);
+            }
             let bounded = |body| SdkBody::from_body_1_x(Bounded::new(body, host, read));
             HttpResponse::try_from(response.map(bounded))
                 .map_err(|error| ConnectorError::other(error.into(), None))
@@ -184,7 +200,7 @@ impl Connector {
         }
         let proxy = Url::parse(&request.uri().to_string())
             .ok()
-            .and_then(|url| self.proxies.for_url(&url).ok().flatten());
+            .and_then(|url| self.http.0.proxies.for_url(&url).ok().flatten());
         if let Some(password) = proxy.as_ref().and_then(|proxy| proxy.basic_auth()) {
             request
                 .headers_mut()

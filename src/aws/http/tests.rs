@@ -179,9 +179,9 @@ async fn silence_ends_in_a_timeout() {
     );
     let connector = Connector {
         pool: http.pool(http.0.connect_timeout),
-        proxies: Arc::clone(&http.0.proxies),
         connect: http.0.connect_timeout,
         read: http.0.read_timeout,
+        http,
     };
     let request = HttpRequest::get(format!("http://127.0.0.1:{port}/")).unwrap();
     let error = connector.call(request).await.expect_err("silence");

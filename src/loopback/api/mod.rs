@@ -138,7 +138,7 @@ async fn answer(
 }
 
 /// The time, as far as this service is concerned.
-fn now(shared: &Shared) -> SystemTime {
+pub(super) fn now(shared: &Shared) -> SystemTime {
     let ahead = shared.options.clock_ahead;
     let off = Duration::from_secs(ahead.unsigned_abs());
     let now = wall_clock();

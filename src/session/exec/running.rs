@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::frames::{Encoding, Frame, Frames};
@@ -12,11 +12,11 @@ use super::{Failure, TIMED_OUT};
 use crate::aws::Aws;
 use crate::channel::{Channel, DataSender, End, Ended, Event};
 use crate::session::ending::{Outcome, SessionFailure, printable};
-use crate::session::front::{Front, current_size, suspend};
+use crate::session::front::{Front, current_size, next_input, suspend, until, written};
 use crate::session::leave::{Exit, Leaving, output_lost};
 use crate::session::notices::LossNotice;
 use crate::session::opening::Opened;
-use crate::terminal::{self, Input, Output, Signal};
+use crate::terminal::{self, Input, Signal};
 
 /// How long a command that was told to end may take, before the session is ended over it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -365,24 +365,5 @@ fn not_run(said: &[u8]) -> Failure {
 fn tell(text: Option<String>) {
     if let Some(text) = text {
         terminal::notice(&text);
-    }
-}
-
-async fn written(stdout: &mut Output, stderr: &mut Output) -> std::io::Result<()> {
-    stdout.ready().await?;
-    stderr.ready().await
-}
-
-async fn next_input(input: Option<&mut Input>) -> Option<std::io::Result<Bytes>> {
-    match input {
-        Some(input) => input.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

@@ -11,13 +11,13 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::Style;
 use super::ending::{Outcome, SessionFailure};
 use super::exec::Mark;
-use super::front::{Front, current_size};
+use super::front::{Front, current_size, next_input, until, written};
 use super::leave::{Exit, Leaving, output_lost};
 use super::notices::LossNotice;
 use super::opening::Opened;
@@ -25,7 +25,7 @@ use crate::aws::Aws;
 use crate::channel::{Channel, DataSender, End, Ended, Event, Figures};
 use crate::protocol::SessionType;
 use crate::protocol::escape::EscapeParser;
-use crate::terminal::{self, Input, Output, RawMode, Signal};
+use crate::terminal::{self, Input, RawMode, Signal};
 
 /// Typed bytes that may wait for the channel, so that escape keys are heard while it lags.
 const TYPE_AHEAD: usize = 256 * 1024;
@@ -342,24 +342,5 @@ impl Session {
     fn write(&mut self, data: Bytes) {
         self.front.show(data);
         self.writing = true;
-    }
-}
-
-async fn written(stdout: &mut Output, stderr: &mut Output) -> std::io::Result<()> {
-    stdout.ready().await?;
-    stderr.ready().await
-}
-
-async fn next_input(input: Option<&mut Input>) -> Option<std::io::Result<Bytes>> {
-    match input {
-        Some(input) => input.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

@@ -6,7 +6,7 @@ mod recording;
 mod streams;
 mod terminal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ssmx::loopback::{Loopback, Options as Peer};
@@ -16,6 +16,16 @@ use crate::support::{SSMX, command};
 fn loopback() -> Loopback {
     Loopback::start(Peer {
         paced: false,
+        ..Peer::default()
+    })
+    .expect("loopback starts")
+}
+
+/// With a node whose shell is this.
+fn with_shell(shell: &Path) -> Loopback {
+    Loopback::start(Peer {
+        paced: false,
+        shell: Some(shell.to_owned()),
         ..Peer::default()
     })
     .expect("loopback starts")

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use ssmx::loopback::{Loopback, Options as Peer};
 
-use super::{exec, loopback, shells};
+use super::{exec, loopback, shells, with_shell};
 use crate::support::{DEADLINE, SSMX, command, kill, run, run_without_input, spawn};
 
 #[test]
@@ -24,12 +24,7 @@ fn a_command_costs_one_start_session_and_says_nothing_of_itself() {
 fn statuses_streams_and_arguments_come_through_in_every_shell() {
     let scratch = tempfile::tempdir().unwrap();
     for shell in shells(&scratch) {
-        let loopback = Loopback::start(Peer {
-            paced: false,
-            shell: Some(shell.clone()),
-            ..Peer::default()
-        })
-        .unwrap();
+        let loopback = with_shell(&shell);
         let script = "cat; echo out; echo err >&2; exit 7";
         let done = run(exec(&loopback, &[], &["sh", "-c", script]), b"in\0\xff");
         assert_eq!(done.stdout, b"in\0\xffout\n", "{shell:?}");
@@ -115,12 +110,7 @@ fn ready(
 fn signals_reach_the_command_and_its_status_comes_back() {
     let scratch = tempfile::tempdir().unwrap();
     for shell in shells(&scratch) {
-        let loopback = Loopback::start(Peer {
-            paced: false,
-            shell: Some(shell.clone()),
-            ..Peer::default()
-        })
-        .unwrap();
+        let loopback = with_shell(&shell);
         for (signal, status) in [("INT", 130), ("QUIT", 131), ("TERM", 143)] {
             let (mut child, _reader) = ready(&loopback, &[], "echo ready; exec sleep 100");
             kill(child.id(), &format!("-{signal}"));

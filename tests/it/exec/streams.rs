@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ssmx::loopback::{Loopback, Options as Peer};
-
-use super::{exec, loopback, shells};
+use super::{exec, loopback, shells, with_shell};
 use crate::support::{DEADLINE, SSMX, command, run, run_without_input, spawn};
 
 /// Bytes of all values without a pattern, the same in each run.
@@ -20,12 +18,7 @@ fn noise(length: usize) -> Vec<u8> {
 fn megabytes_pass_both_ways_unchanged() {
     let scratch = tempfile::tempdir().unwrap();
     for shell in shells(&scratch) {
-        let loopback = Loopback::start(Peer {
-            paced: false,
-            shell: Some(shell.clone()),
-            ..Peer::default()
-        })
-        .unwrap();
+        let loopback = with_shell(&shell);
         let bytes = noise(2_000_001);
         let done = run(exec(&loopback, &[], &["cat"]), &bytes);
         assert!(
@@ -68,12 +61,7 @@ fn base64_is_not_needed() {
         std::fs::write(&wrapper, text).unwrap();
         use std::os::unix::fs::PermissionsExt as _;
         std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let loopback = Loopback::start(Peer {
-            paced: false,
-            shell: Some(wrapper),
-            ..Peer::default()
-        })
-        .unwrap();
+        let loopback = with_shell(&wrapper);
         let bytes = noise(100_003);
         let done = run(exec(&loopback, &[], &["cat"]), &bytes);
         assert!(

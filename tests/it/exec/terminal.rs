@@ -1,20 +1,14 @@
 //! `ssmx exec -t`.
 
-use super::{exec, loopback, shells};
+use super::{exec, loopback, shells, with_shell};
 use crate::support::pty::Terminal;
 use crate::support::run;
-use ssmx::loopback::{Loopback, Options as Peer};
 
 #[test]
 fn a_command_on_a_terminal_has_its_size_and_keys_and_tells_its_status() {
     let scratch = tempfile::tempdir().unwrap();
     for shell in shells(&scratch) {
-        let loopback = Loopback::start(Peer {
-            paced: false,
-            shell: Some(shell),
-            ..Peer::default()
-        })
-        .unwrap();
+        let loopback = with_shell(&shell);
         let script =
             "tty >/dev/null && stty size; printf 'name? '; read name; echo \"hello $name\"; exit 6";
         let mut terminal = Terminal::spawn(&exec(&loopback, &["-t"], &["sh", "-c", script]));

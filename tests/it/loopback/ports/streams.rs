@@ -13,15 +13,17 @@ use super::{
     FIN, FORWARD, PSH, SYN, Server, closed_port, frame, open_ready, read, receive_until, stream,
 };
 
+/// A client whose streams lead to the server.
+fn tunnel(loopback: &Loopback, server: &Server) -> Client {
+    let ports = json!({ "portNumber": [server.port()] });
+    open_ready(loopback, FORWARD, &ports)
+}
+
 #[test]
 fn many_connections_are_streams() {
     let loopback = start(Options::default());
     let server = Server::new();
-    let mut client = open_ready(
-        &loopback,
-        FORWARD,
-        &json!({ "portNumber": [server.port()] }),
-    );
+    let mut client = tunnel(&loopback, &server);
     client.send(
         PayloadType::OUTPUT,
         [frame(SYN, 3, b""), frame(PSH, 3, b"th"), frame(SYN, 5, b"")].concat(),
@@ -83,11 +85,7 @@ fn a_stream_that_cannot_be_connected_is_flagged_and_finished() {
 fn a_connect_that_hangs_delays_the_later_ones() {
     let loopback = start(Options::default());
     let server = Server::new();
-    let mut client = open_ready(
-        &loopback,
-        FORWARD,
-        &json!({ "portNumber": [server.port()] }),
-    );
+    let mut client = tunnel(&loopback, &server);
     loopback.hang_dials(true);
     for id in [3, 5] {
         let text = id.to_string();
@@ -106,11 +104,7 @@ fn a_connect_that_hangs_delays_the_later_ones() {
 fn nothing_is_read_from_a_destination_while_the_client_does_not_read() {
     let loopback = start(Options::default());
     let server = Server::new();
-    let mut client = open_ready(
-        &loopback,
-        FORWARD,
-        &json!({ "portNumber": [server.port()] }),
-    );
+    let mut client = tunnel(&loopback, &server);
     client.send(PayloadType::OUTPUT, frame(SYN, 3, b""));
     let mut there = server.accept();
     there
@@ -182,11 +176,7 @@ fn tests_can_let_agents_send_anything() {
 fn agents_pause_behind_each_read() {
     let loopback = Loopback::start(Options::default()).unwrap();
     let server = Server::new();
-    let mut client = open_ready(
-        &loopback,
-        FORWARD,
-        &json!({ "portNumber": [server.port()] }),
-    );
+    let mut client = tunnel(&loopback, &server);
     client.send(PayloadType::OUTPUT, frame(SYN, 3, b""));
     let mut there = server.accept();
     let began = std::time::Instant::now();
