@@ -143,6 +143,7 @@ impl BindError {
     }
 
     /// Somebody or something has the place.
+    #[cfg(any(unix, test))]
     pub(super) fn taken(self) -> Self {
         Self {
             kind: io::ErrorKind::AddrInUse,

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+#[cfg(unix)]
 use std::path::Path;
 
 /// A process that listens.
+#[cfg(target_os = "linux")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     /// Its id and its command; `None` if it belongs to somebody else.
@@ -13,6 +15,7 @@ pub struct Owner {
     user: Option<u32>,
 }
 
+#[cfg(target_os = "linux")]
 impl Owner {
     /// Whether that is ourselves.
     pub fn is_this_process(&self) -> bool {
@@ -22,6 +25,7 @@ impl Owner {
     }
 }
 
+#[cfg(target_os = "linux")]
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.process, self.user) {
@@ -30,6 +34,26 @@ impl fmt::Display for Owner {
             (None, Some(user)) => write!(f, "a process of another user (id {user})"),
             (None, None) => f.write_str("another process"),
         }
+    }
+}
+
+/// Elsewhere nobody is known.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {}
+
+#[cfg(not(target_os = "linux"))]
+impl Owner {
+    /// Whether that is ourselves.
+    pub fn is_this_process(&self) -> bool {
+        match *self {}
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl fmt::Display for Owner {
+    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
     }
 }
 
@@ -64,7 +88,7 @@ pub fn of_port(_address: SocketAddr) -> Option<Owner> {
 }
 
 /// Who listens on a Unix socket.
-#[cfg(not(target_os = "linux"))]
+#[cfg(all(unix, not(target_os = "linux")))]
 pub fn of_path(_path: &Path) -> Option<Owner> {
     None
 }

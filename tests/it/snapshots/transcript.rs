@@ -51,7 +51,8 @@ impl Transcript {
         done
     }
 
-    /// Runs a command on a terminal of so many columns, and notes its screen.
+    /// Runs a command on a terminal of so many columns, and notes its screen, which is high enough
+    /// for all: how many lines wrap depends on where the binary is.
     #[track_caller]
     pub fn on_terminal(&mut self, cols: u16, command: &Command) {
         let terminal = Terminal::of_size(command, cols, 200);
