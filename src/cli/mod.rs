@@ -55,6 +55,9 @@ use crate::terminal::{self, ColorChoice};
 /// The name under which the AWS CLI looks for its plugin.
 pub(crate) const PLUGIN_NAME: &str = "session-manager-plugin";
 
+/// What --version prints.
+const VERSION: &str = concat!("ssmx ", env!("CARGO_PKG_VERSION"), "\n");
+
 macro_rules! examples {
     () => {
         "Examples:\n  \
@@ -160,18 +163,23 @@ pub fn main(args: Vec<OsString>) -> u8 {
     if let Some(status) = completion::answer(&args) {
         return status;
     }
+    if is_about_version(&args) {
+        return told(output::text(VERSION).map(|()| 0).map_err(Into::into));
+    }
     let args = ssh::arrange(aws_words::arrange(args));
     let cli = match settings::parse(&args) {
         Ok(cli) => cli,
         Err(status) => return status,
     };
-    match run(cli) {
-        Ok(status) => status,
-        Err(error) => {
-            report::anyhow(&error);
-            report::status(&error)
-        }
-    }
+    told(run(cli))
+}
+
+/// The exit status of an outcome, of which errors are told.
+fn told(outcome: anyhow::Result<u8>) -> u8 {
+    outcome.unwrap_or_else(|error| {
+        report::anyhow(&error);
+        report::status(&error)
+    })
 }
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
@@ -243,6 +251,12 @@ fn is_plugin(args: &[OsString]) -> bool {
     named || has_its_arguments()
 }
 
+/// Asked for nothing but the version, which takes neither settings nor a definition: scripts ask
+/// often.
+fn is_about_version(args: &[OsString]) -> bool {
+    matches!(args, [_, word] if word == "--version" || word == "-V")
+}
+
 /// The definition of the command line, for messages about it.
 fn definition() -> clap::Command {
     Cli::command()
@@ -262,6 +276,20 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         definition().debug_assert();
+    }
+
+    #[test]
+    fn the_version_is_told_as_the_definition_has_it() {
+        assert_eq!(VERSION, definition().render_version());
+        for (words, expected) in [
+            (&["ssmx", "--version"][..], true),
+            (&["ssmx", "-V"], true),
+            (&["ssmx"], false),
+            (&["ssmx", "ls", "--version"], false),
+            (&["ssmx", "--version", "x"], false),
+        ] {
+            assert_eq!(is_about_version(&args(words)), expected, "{words:?}");
+        }
     }
 
     #[test]
