@@ -49,7 +49,7 @@ impl Part {
             }
             Ok(found) if found.is_symlink() => {}
             Ok(_) if named => {
-                let file = OpenOptions::new().write(true).open(&place)?;
+                let file = open_device(&place)?;
                 return Ok(Self {
                     file,
                     place,
@@ -149,6 +149,20 @@ fn led_by_links(place: &Path) -> io::Result<PathBuf> {
     }
     // As the system calls it.
     fs::metadata(&place).map(|_| place)
+}
+
+/// Opens what is no regular file. A pipe that nobody reads is an error: to wait for its reader would
+/// hold up everything else, and no signal would be heard.
+fn open_device(place: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    let _reader_is_there = {
+        let mut at_once = options.clone();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut at_once, libc::O_NONBLOCK);
+        at_once.open(place)?
+    };
+    options.open(place)
 }
 
 /// Opens a part that an earlier copy left, or a new one; in a directory for all, others may have
@@ -303,6 +317,16 @@ mod tests {
             .status();
         assert!(made.expect("mkfifo").success());
         assert!(Part::open(&at("pipe"), 0o644, false).is_err());
+        assert!(
+            Part::open(&at("pipe"), 0o644, true).is_err(),
+            "nobody reads"
+        );
+        let mut options = OpenOptions::new();
+        // Opened for both, it needs nobody else.
+        let reader = options.read(true).write(true).open(at("pipe"));
+        let part = Part::open(&at("pipe"), 0o644, true).expect("open");
+        assert_eq!(part.there(), 0);
+        drop(reader);
     }
 
     #[test]
