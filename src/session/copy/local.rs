@@ -40,6 +40,7 @@ pub fn name_of(bytes: &[u8]) -> Option<PathBuf> {
     let name = std::str::from_utf8(bytes).ok()?;
     let bad = name.is_empty()
         || name.ends_with(['.', ' '])
+        || super::windows::is_device(name)
         || name.contains(|c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c));
     (!bad).then(|| name.into())
 }

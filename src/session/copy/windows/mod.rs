@@ -35,4 +35,6 @@ pub(super) use carrier::{Carried, Carrier, carried};
 pub(super) use command::frame;
 pub(super) use greeting::{Greeting, Greetings};
 pub use path::begins_with_drive;
+#[cfg(not(unix))]
+pub use path::is_device;
 pub(super) use stir::Stir;

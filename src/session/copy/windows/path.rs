@@ -56,7 +56,8 @@ pub fn fault(path: &[u8]) -> Option<&'static str> {
     })
 }
 
-fn is_device(name: &str) -> bool {
+/// Whether Windows takes a name for a device, in whichever directory.
+pub fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end();
     let stem = stem.to_uppercase();
     let numbered = || {
