@@ -15,7 +15,7 @@ use super::Args;
 use super::results::{NodeResult, Printer, status_of};
 use super::targets::Targets;
 use crate::aws::{self, Aws, CommandResult, Invocation, SendCommand};
-use crate::session::exec::script;
+use crate::session::exec::{powershell, script};
 use crate::terminal::{self, Signals};
 
 /// Between two questions: at first, and without news.
@@ -289,8 +289,5 @@ fn request(args: &Args) -> Result<SendCommand, Failure> {
 }
 
 fn powershell(words: &[OsString]) -> String {
-    format!(
-        "{}\n$ok = $?\nif ($null -ne $LASTEXITCODE) {{ exit $LASTEXITCODE }}\nif (-not $ok) {{ exit 1 }}",
-        script::powershell_call(words)
-    )
+    format!("{}\nexit $code", powershell::call(words))
 }

@@ -11,7 +11,7 @@ use super::super::start_session::{self, Started};
 use super::super::target;
 use super::Args;
 use crate::aws::StartSession;
-use crate::session::exec::{self, script};
+use crate::session::exec::{self, powershell, script};
 use crate::session::{self, Outcome, forward};
 use crate::terminal;
 
@@ -155,7 +155,7 @@ fn request(args: &Args, in_container: bool) -> Result<(Way, StartSession), Failu
             (Way::Document, script::shell_words(words).quoted())
         }
         (None, true, _) => {
-            let command = script::powershell_marked(words, &mark);
+            let command = powershell::marked(words, &mark);
             (Way::Terminal(mark), command)
         }
         (None, false, true) => {

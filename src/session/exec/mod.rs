@@ -41,6 +41,7 @@
 mod frames;
 mod mark;
 mod outgoing;
+pub mod powershell;
 mod running;
 pub mod script;
 

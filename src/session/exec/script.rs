@@ -2,9 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-
 /// What runs a command and carries its streams over one terminal; see [`super`].
 const WRAPPER: &str = include_str!("wrapper.sh");
 /// How both ways to run a command go to the home directory.
@@ -73,44 +70,6 @@ pub fn marked(words: &[OsString], mark: &str) -> String {
         "{}\ntrap '' INT QUIT\n( cd 2>/dev/null; trap - INT QUIT; exec \"$@\" )\nprintf '{mark}%d;' $?",
         shell_words(words).set()
     )
-}
-
-/// The same for Windows, where the agent's shell is PowerShell.
-pub fn powershell_marked(words: &[OsString], mark: &str) -> String {
-    let script = format!(
-        "{}\n$ok = $?; $code = $LASTEXITCODE\n\
-         if ($null -eq $code) {{ $code = if ($ok) {{ 0 }} else {{ 1 }} }}\n\
-         [Console]::Out.Write('{mark}' + $code + ';')",
-        powershell_call(words)
-    );
-    let utf16: Vec<u8> = script.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    format!(
-        "powershell -NoProfile -NonInteractive -EncodedCommand {}",
-        BASE64.encode(utf16)
-    )
-}
-
-/// A call of a program in PowerShell.
-pub fn powershell_call(words: &[OsString]) -> String {
-    let mut call = "&".to_owned();
-    for word in words {
-        let word = word.to_string_lossy().replace('\'', "''");
-        // Typographic quotes end a text there, too.
-        let word = word
-            .replace('\u{2018}', "\u{2018}\u{2018}")
-            .replace('\u{2019}', "\u{2019}\u{2019}")
-            .replace('\u{201a}', "\u{201a}\u{201a}")
-            .replace('\u{201b}', "\u{201b}\u{201b}");
-        // The service has a meaning for two braces.
-        match word.contains("{{") {
-            true => {
-                let word = word.replace("{{", "{'+'{").replace("{{", "{'+'{");
-                call.push_str(&format!(" ('{word}')"));
-            }
-            false => call.push_str(&format!(" '{word}'")),
-        }
-    }
-    call
 }
 
 /// `sh -c` of a command, for agents in containers, which run programs without a shell. What it
@@ -200,18 +159,5 @@ mod tests {
                 command.replacen("( cd 2>/dev/null; trap", "( trap", 1)
             );
         }
-    }
-
-    #[test]
-    fn powershell_reads_no_word_as_anything_else() {
-        let words = ["a b".into(), "it's".into(), "\u{2019}".into(), "$x".into()];
-        assert_eq!(
-            powershell_call(&words),
-            "& 'a b' 'it''s' '\u{2019}\u{2019}' '$x'"
-        );
-        let braces = powershell_call(&["{{{a".into()]);
-        assert_eq!(braces, "& ('{'+'{'+'{a')");
-        let command = powershell_marked(&words, "mark");
-        assert!(command.is_ascii());
     }
 }
