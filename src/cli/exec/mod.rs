@@ -45,7 +45,7 @@ use super::report::Failure;
     The account's idle timeout and maximum duration of sessions count for commands, too. Agents \
     wait a second before they send the first output.\n\n\
     Windows nodes need --powershell: one stream out, as the console paints it, and no standard \
-    input; programs get arguments with double quotes in them as PowerShell passes them. With \
+    input. It follows the documentation of PowerShell 5.1 and has not been tried on Windows yet. With \
     --document NAME, a document of your own of type NonInteractiveCommands runs CMD, without \
     shell and standard input; only where it sets separateOutputStream is there a status.\n\n\
     --targets is for many nodes: the service's Run Command (AWS-RunShellScript, with --powershell \
