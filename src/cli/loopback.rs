@@ -83,6 +83,15 @@ pub async fn run(global: &Global, args: Args) -> anyhow::Result<u8> {
     let mut options = Options::default();
     let guarded = Node::online("i-1000000000000000a").named("guarded");
     options.nodes.push(guarded.guarded());
+    let elsewhere = Node::online("i-1000000000000000e").named("far");
+    options.nodes.push(Node {
+        region: Some("eu-west-1".to_owned()),
+        ..elsewhere
+    });
+    options.other_regions = aws::regions_beside(&options.region)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     options.nodes.extend(Node::fleet(args.fleet));
     let loopback = Loopback::start(Options {
         paced: !args.no_pacing,

@@ -87,9 +87,11 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Whether sessions can be started on a node.
-    pub(super) fn is_online(&self, id: &str) -> bool {
-        self.nodes.iter().any(|node| node.online && node.id == id)
+    /// Whether sessions can be started on a node from a region; `own` is that of nodes that name
+    /// none.
+    pub(super) fn is_online(&self, id: &str, region: &str, own: &str) -> bool {
+        let is = |node: &Node| node.id == id && node.region.as_deref().unwrap_or(own) == region;
+        self.nodes.iter().any(|node| node.online && is(node))
     }
 
     /// Sends a control to the live sessions that are meant.

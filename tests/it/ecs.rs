@@ -372,3 +372,18 @@ fn start_session_takes_containers_too() {
     );
     assert!(target(&loopback).starts_with(&format!("ecs:shop_{WEB}_")));
 }
+
+#[test]
+fn commands_run_by_the_target_of_a_container_too() {
+    let loopback = loopback();
+    let listed = exec(
+        &loopback,
+        &["--cluster", "shop", "--service", "web", "--", "true"],
+    );
+    assert_eq!(listed.code(), Some(0), "{listed:?}");
+    let target = target(&loopback);
+    let words = ["exec", &target, "--", "sh", "-c", "echo out; exit 7"];
+    let done = run_without_input(ssmx(&loopback, &words));
+    let seen = (done.text(), done.stderr.clone(), done.code());
+    assert_eq!(seen, ("out\n".to_owned(), String::new(), Some(7)));
+}

@@ -149,7 +149,21 @@ fn aliases() -> Vec<Choice> {
     let settings = settings::load().unwrap_or_default();
     let choice = |(alias, _): (&crate::config::Alias, _)| {
         let about = alias.description.clone();
-        let about = about.unwrap_or_else(|| format!("alias of {}", alias.target));
+        let meant = match alias.is_container() {
+            true => [
+                &alias.cluster,
+                &alias.service,
+                &alias.task,
+                &alias.container,
+            ]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("/"),
+            false => alias.target.clone(),
+        };
+        let about = about.unwrap_or_else(|| format!("alias of {meant}"));
         (alias.name.clone(), Some(about))
     };
     settings.config.aliases().map(choice).collect()

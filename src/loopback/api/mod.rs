@@ -222,13 +222,13 @@ fn handle(
         }
     };
     let answer = match (signing_name, operation) {
-        ("ssm", "StartSession") => ssm::start_session(shared, &keys, &input),
+        ("ssm", "StartSession") => ssm::start_session(shared, &keys, region, &input),
         ("ssm", "StartAccessRequest") => access::start_access_request(shared, &input),
         ("ssm", "GetAccessToken") => access::get_access_token(shared, &input),
         ("ssm", "ResumeSession") => ssm::resume_session(shared, &input),
         ("ssm", "TerminateSession") => ssm::terminate_session(shared, &input),
         ("ssm", "DescribeSessions") => ssm::describe_sessions(shared, &input),
-        ("ssm", "GetConnectionStatus") => ssm::connection_status(shared, &input),
+        ("ssm", "GetConnectionStatus") => ssm::connection_status(shared, region, &input),
         ("ssm", "DescribeInstanceProperties") => nodes::describe_properties(shared, region, &input),
         ("ssm", "DescribeInstanceInformation") => {
             nodes::describe_information(shared, region, &input)

@@ -18,6 +18,7 @@ const PAGE: usize = 200;
 pub(super) fn start_session(
     shared: &Arc<Shared>,
     keys: &Keys,
+    region: &str,
     input: &Map<String, Value>,
 ) -> Answer {
     let target = required(input, "Target")?;
@@ -29,7 +30,9 @@ pub(super) fn start_session(
     }
     let online = match target.starts_with("ecs:") {
         true => ecs::is_online(shared, target),
-        false => shared.state().is_online(target),
+        false => shared
+            .state()
+            .is_online(target, region, &shared.options.region),
     };
     if !online {
         return refuse("TargetNotConnected", format!("{target} is not connected."));
@@ -41,6 +44,7 @@ pub(super) fn start_session(
     };
     let document = text(input, "DocumentName");
     let program = match Program::of_document(document, parameters, &shared.options.documents) {
+        Ok(program) if target.starts_with("ecs:") => program.in_container(),
         Ok(program) => program,
         Err((code, message)) => return refuse(code, message),
     };
@@ -115,9 +119,16 @@ pub(super) fn terminate_session(shared: &Shared, input: &Map<String, Value>) -> 
     })
 }
 
-pub(super) fn connection_status(shared: &Shared, input: &Map<String, Value>) -> Answer {
+pub(super) fn connection_status(
+    shared: &Shared,
+    region: &str,
+    input: &Map<String, Value>,
+) -> Answer {
     let target = required(input, "Target")?;
-    let status = if shared.state().is_online(target) {
+    let status = if shared
+        .state()
+        .is_online(target, region, &shared.options.region)
+    {
         "connected"
     } else {
         "notconnected"

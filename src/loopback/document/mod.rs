@@ -46,6 +46,18 @@ impl Program {
         }
     }
 
+    /// The same in a container, where the agent gives a command to no shell.
+    pub(super) fn in_container(self) -> Self {
+        match self {
+            Self::Interactive(command) => match shell_words::split(&command) {
+                Ok(argv) if !argv.is_empty() => Self::Container(argv),
+                // It fails there by itself.
+                _ => Self::Container(vec![command]),
+            },
+            other => other,
+        }
+    }
+
     /// Whether outputs go apart.
     pub(super) fn separates(&self) -> bool {
         let Self::NonInteractive { separate, .. } = self else {
