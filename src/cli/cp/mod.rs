@@ -35,7 +35,8 @@ use spec::Place;
     has a colon in its first part is written ./a:b, a target that has one [fd00::1]:PATH. At a \
     terminal :PATH has a list of nodes to pick from.\n\n\
     It takes a POSIX sh on the node, stty, and programs that coreutils or busybox have. Checksums \
-    are compared. What an interrupted copy leaves (NAME.ssmx-part) the same command goes on with.\n\n\
+    are compared. What an interrupted copy leaves (NAME.ssmx-part) the same command goes on with; into a \
+    directory that it made itself SOURCE/. goes on. Patterns such as *.log are not known on nodes.\n\n\
     On a node with Windows it takes PowerShell 5.1, and a second session, of \
     AWS-StartPortForwardingSession, carries the bytes; paths are written C:\\DIR\\FILE or C:/DIR/FILE, \
     -p keeps times and the read-only attribute. This follows the documentation of Windows and has \

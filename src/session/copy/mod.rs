@@ -98,3 +98,10 @@ pub trait Watch {
     /// Something is to be told.
     fn notice(&mut self, text: &str);
 }
+
+/// What to tell when a directory was copied in part into one that was not there before: the same
+/// command would copy it whole into that.
+fn how_to_go_on(to: &str, source: &str) -> String {
+    let source = source.trim_end_matches('/');
+    format!("{to} is there now: copy {source}/. to it to go on")
+}

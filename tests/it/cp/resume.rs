@@ -1,13 +1,13 @@
 //! Copies that were interrupted.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::process::Command;
 
 use ssmx::loopback::Stats;
 
 use super::{Node, node, noise};
-use crate::support::{DEADLINE, kill, run_without_input, spawn};
+use crate::support::{DEADLINE, Finished, kill, run_without_input, spawn};
 
 pub(super) const SIZE: usize = 8 << 20;
 
@@ -20,20 +20,25 @@ fn all_messages(stats: &Stats) -> u64 {
     stats.messages_to_agent + stats.messages_to_client
 }
 
-/// Interrupts a copy in the middle; how much there is then.
-pub(super) fn interrupt(
-    node: &Node,
-    command: Command,
-    part: &std::path::Path,
-    signal: &str,
-) -> u64 {
+/// Ends a copy in the middle.
+fn halfway(node: &Node, command: Command, signal: &str) -> Finished {
     let before = messages(node);
     let running = spawn(command);
     // A KiB is a message and its acknowledgement.
     let half = |stats: &Stats| all_messages(stats) - before > SIZE as u64 / 1024;
     assert!(node.loopback.wait_for(half, DEADLINE), "nothing comes");
     kill(running.id(), signal);
-    let done = running.finish();
+    running.finish()
+}
+
+/// The same, quietly; how much there is then.
+pub(super) fn interrupt(
+    node: &Node,
+    command: Command,
+    part: &std::path::Path,
+    signal: &str,
+) -> u64 {
+    let done = halfway(node, command, signal);
     assert_eq!(done.stderr, "");
     match signal {
         "-KILL" => assert_eq!(done.code(), None),
@@ -127,4 +132,39 @@ fn what_is_whole_already_is_not_sent_again() {
     node.copy(&[&node.remote("a"), node.here("a").as_ref()]);
     assert!(messages(&node) - before < 200);
     node.assert_clean();
+}
+
+#[test]
+fn a_directory_goes_on_in_the_one_that_was_made_for_it() {
+    let node = node();
+    let content = noise(SIZE, 7);
+    fs::create_dir(node.here("tree")).unwrap();
+    fs::write(node.here("tree/a"), &content).unwrap();
+    let (here, there, back) = (node.here("tree"), node.remote("there"), node.here("back"));
+    for (from, to) in [(here.as_os_str(), &*there), (&there, back.as_os_str())] {
+        let done = halfway(&node, node.cp(&["-r".as_ref(), from, to]), "-INT");
+        assert_eq!(done.code(), Some(130), "{done:?}");
+        let path = |text: &OsStr| {
+            let text = text.to_str().unwrap();
+            text.split_once(':')
+                .map_or(text, |(_, path)| path)
+                .to_owned()
+        };
+        let told = format!(
+            "{} is there now: copy {}/. to it to go on\n",
+            path(to),
+            path(from)
+        );
+        assert!(done.stderr.ends_with(&told), "{told}: {}", done.stderr);
+        let rest = OsString::from_iter([from, "/.".as_ref()]);
+        node.copy(&["-r".as_ref(), &rest, to]);
+    }
+    for place in [node.home("there"), back] {
+        let names: Vec<_> = fs::read_dir(&place)
+            .unwrap()
+            .map(|one| one.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["a"]);
+        assert!(fs::read(place.join("a")).unwrap() == content);
+    }
 }

@@ -12,7 +12,7 @@ use super::link::Link;
 use super::local::name_of;
 use super::status::{Kind, Status};
 use super::stride::Stride;
-use super::{BLOCK, CopyFailure, Manner, RemotePath, remote};
+use super::{BLOCK, CopyFailure, Manner, RemotePath, how_to_go_on, remote};
 
 use flow::{Flow, Pending, To};
 
@@ -89,8 +89,26 @@ impl<'a> Download<'a> {
             }
             Destination::Stdout => false,
         };
+        let first = sources.first().cloned();
+        let copied = self.all(sources, &to, is_directory).await;
+        if let (Err(_), Destination::Path(to), Some(first)) = (&copied, &to, first)
+            && !is_directory
+            && to.is_dir()
+        {
+            let told = how_to_go_on(&to.display().to_string(), &first.to_string());
+            self.link.watch.notice(&told);
+        }
+        copied
+    }
+
+    async fn all(
+        &mut self,
+        sources: Vec<RemotePath>,
+        to: &Destination,
+        is_directory: bool,
+    ) -> Result<usize, CopyFailure> {
         for source in sources {
-            let copied = self.source(source, &to, is_directory).await;
+            let copied = self.source(source, to, is_directory).await;
             self.note(copied)?;
         }
         self.settle(0).await?;

@@ -16,7 +16,7 @@ use super::link::Link;
 use super::local::bytes_of;
 use super::status::{Kind, Status};
 use super::stride::Stride;
-use super::{BLOCK, CopyFailure, Manner, RemotePath, local};
+use super::{BLOCK, CopyFailure, Manner, RemotePath, how_to_go_on, local};
 
 /// Commands without an answer so far, at most.
 const PENDING: usize = 96;
@@ -98,13 +98,34 @@ impl<'a> Upload<'a> {
                 why: "is not a directory of the node",
             });
         }
+        let first = match sources.first() {
+            Some(Source::Path(path)) if path.is_dir() => Some(path.display().to_string()),
+            _ => None,
+        };
+        let copied = self.all(sources, &to, is_directory).await;
+        if let (Err(_), Some(first)) = (&copied, first)
+            && !is_directory
+            && self.file > 0
+        {
+            let told = how_to_go_on(&to.to_string(), &first);
+            self.link.watch.notice(&told);
+        }
+        copied
+    }
+
+    async fn all(
+        &mut self,
+        sources: Vec<Source>,
+        to: &RemotePath,
+        is_directory: bool,
+    ) -> Result<usize, CopyFailure> {
         for source in sources {
             let copied = match source {
                 Source::Stdin if is_directory => Err(CopyFailure::Unfit {
                     path: to.to_string(),
                     why: "is a directory; standard input needs a file's name",
                 }),
-                Source::Stdin => self.stdin(&to).await,
+                Source::Stdin => self.stdin(to).await,
                 Source::Path(path) => {
                     // What ends in a dot is what is in it.
                     let text = path.as_os_str().as_encoded_bytes();
