@@ -165,6 +165,7 @@ async fn silence_of_a_peer_that_is_away_is_no_answer() {
 
 /// Closes an application's end, or half of it; whether the other application hears of the end
 /// before the silence would tell.
+#[cfg(unix)]
 async fn end_is_told_at_once(
     here: impl Socket,
     local: impl Socket + Send + 'static,
