@@ -16,8 +16,13 @@ pub fn command(mark: &str) -> String {
 
 /// The script as it is sent.
 pub fn script() -> String {
+    bare(SCRIPT)
+}
+
+/// A script without its comments and its indentation, for shells in which `#` begins a comment.
+pub fn bare(script: &str) -> String {
     let mut text = String::new();
-    for line in SCRIPT.lines().map(str::trim_start) {
+    for line in script.lines().map(str::trim_start) {
         if !line.is_empty() && !line.starts_with('#') {
             text.push_str(line);
             text.push('\n');

@@ -4,6 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest as _, Sha256};
 
+use super::super::script::bare;
+
 /// The server of commands; see there.
 const SCRIPT: &str = include_str!("node.ps1");
 
@@ -34,7 +36,7 @@ pub fn command(mark: &str, secret: &Secret) -> String {
     let script = format!(
         "$mark = '{mark}'\n$hash = '{}'\n{}",
         secret.hash(),
-        script()
+        bare(SCRIPT)
     );
     let utf16: Vec<u8> = script.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let script = BASE64.encode(utf16);
@@ -48,18 +50,6 @@ pub fn command(mark: &str, secret: &Secret) -> String {
 /// in what it runs: its command line would lose them.
 pub fn either(sh: &str, mark: &str) -> String {
     format!("echo `# <#`>/dev/null;exec {sh} #>|Out-Null;Write-Host ('@'+'{mark} windows;')")
-}
-
-/// The script as it is sent.
-fn script() -> String {
-    let mut text = String::new();
-    for line in SCRIPT.lines().map(str::trim_start) {
-        if !line.is_empty() && !line.starts_with('#') {
-            text.push_str(line);
-            text.push('\n');
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -93,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_script_is_whole() {
-        let script = script();
+        let script = bare(SCRIPT);
         assert!(script.is_ascii() && !script.contains("# "));
         // What PowerShell 5.1 reserves cannot be called.
         for word in ["begin", "process", "end", "data", "filter", "from", "in"] {
