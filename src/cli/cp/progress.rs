@@ -16,6 +16,8 @@ use crate::text::is_harmful;
 const REFRESH: Duration = Duration::from_millis(100);
 /// What the rate is of.
 const RECENTLY: Duration = Duration::from_secs(5);
+/// Columns that are left to the `^C` which a terminal shows of the key.
+const ECHO: usize = 2;
 /// Columns where the terminal does not say.
 const COLUMNS: usize = 80;
 
@@ -83,7 +85,7 @@ impl Progress {
             (self.done, self.size),
             rate,
             now.duration_since(self.began),
-            columns.saturating_sub(1),
+            columns.saturating_sub(1 + ECHO),
         );
         terminal::draw(&format!("\r{line}\x1b[K"));
         self.drawn = Some(now);
