@@ -85,7 +85,7 @@ pub struct Manners {
 struct Escape(Option<u8>);
 
 impl Manners {
-    /// The same for the session, with the recording open; see [`Recorder::open`].
+    /// The same for the session, with the recording open; see `Recorder::open`.
     pub fn options(&self) -> Result<session::Options, Failure> {
         Ok(session::Options {
             escape: self.escape_char.0,

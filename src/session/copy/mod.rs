@@ -1,23 +1,23 @@
 //! Files to and from a node over one session, with what is on the node: a POSIX shell, `dd` or
 //! `head`, and a program that makes checksums. Nodes with Windows are another matter: see
-//! [`windows`].
+//! `windows`.
 //!
 //! # How
 //!
 //! The session is an interactive command: a program on a terminal, the only kind of session whose
 //! program has an input. The command is short. It makes the terminal raw (`stty raw -echo`), says
-//! so with a line that bears a random mark, and reads its real script from its input ([`script`]):
+//! so with a line that bears a random mark, and reads its real script from its input (`script`):
 //! parameters of a document stand in the account's history, and may not be long.
 //!
-//! The script is a server of small commands, a line each ([`command`] writes them, [`link`] sends
-//! them, [`frame`] reads the answers): begin a file, append so many bytes, finish it; send so many
+//! The script is a server of small commands, a line each (`command` writes them, `link` sends
+//! them, `frame` reads the answers): begin a file, append so many bytes, finish it; send so many
 //! blocks, the checksum. All decisions are made at this end. Commands are sent without waiting for
 //! the answers of earlier ones, so that round trips cost nothing while data flows. Answers come in
 //! the order of the commands, on lines that begin with the mark, so that noise of the node does no
 //! harm.
 //!
 //! Each command costs the node some processes, a few milliseconds of them, so as much goes by one as
-//! takes a moment ([`stride`]): 256 KiB on slow ways, up to 4 MiB towards the node and 512 KiB from it
+//! takes a moment (`stride`): 256 KiB on slow ways, up to 4 MiB towards the node and 512 KiB from it
 //! on fast ones. Towards the node the bytes of one are fed as they are read, so that memory does not
 //! depend on that.
 //!

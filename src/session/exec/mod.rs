@@ -28,7 +28,7 @@
 //!
 //! What comes without STX was written to the terminal itself, as password prompts are; it goes to
 //! stderr. Input goes as base64 (or octal escapes) with a full stop behind each piece; `E.` is
-//! its end, `T.` asks for SIGTERM. At most [`WINDOW`] characters are on their way unacknowledged:
+//! its end, `T.` asks for SIGTERM. At most `WINDOW` characters are on their way unacknowledged:
 //! that fits into the pipe between the two `cat`s, so a command that does not read its input
 //! never blocks the agent, and with it signals and acknowledgements.
 //!

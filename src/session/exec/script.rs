@@ -24,7 +24,7 @@ pub fn shell_words(words: &[OsString]) -> ShellWords {
     ShellWords(quoted)
 }
 
-/// See [`shell_words`].
+/// See [`shell_words()`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShellWords(Vec<u8>);
 
