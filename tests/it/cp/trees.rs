@@ -163,8 +163,10 @@ fn modes_and_times_are_kept_if_wanted() {
             back.as_ref(),
         ));
         same(&tree, &back, true);
-        // Of files that are there already too.
+        // Of files that are there already too. (Users but root write to none that is read-only.)
         node.copy(&arguments(&["-rp"], tree.as_ref(), &node.remote("")));
+        let writable = fs::Permissions::from_mode(0o644);
+        fs::set_permissions(node.home("tree/d/e/read only"), writable).unwrap();
         node.copy(&arguments(&["-rp"], tree.as_ref(), &node.remote("")));
         same(&tree, &node.home("tree"), true);
     }
